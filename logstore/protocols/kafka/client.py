@@ -160,7 +160,7 @@ class KafkaClient:
         self._came_freely = False
 
     def may(self, operation: str, kind: str, name: str) -> bool:
-        """Whether the operation is allowed; logs a refusal. Like all of these, callable from any
+        """Whether the operation is allowed; logs a refusal. As all checks here, callable from any
         thread.
         """
         return self.rights.may(operation, kind, name) or self._refused(operation, kind, name)

@@ -60,7 +60,7 @@ def _whoami(client: RespClient, _: Sequence[bytes]) -> None:
 
 
 def _shown(client: RespClient) -> list[tuple[str, KeptUser | None]]:
-    """All users, in the order of their names; None: whom Redis takes everyone for."""
+    """All users, ordered by name; the user is None for the default user without access rules."""
     access = client.door.access
     if not access.required:
         return [(DEFAULT_USER, None)]
@@ -225,7 +225,7 @@ def _log(client: RespClient, arguments: Sequence[bytes]) -> None:
 
 
 def _reset_log(client: RespClient) -> None:
-    """It changes what others are shown, which to see it does not allow."""
+    """Clear the log; requires the right to change what others see, not only to read it."""
     if not client.door.access.rights(client.permits.who).may(ALTER, CLUSTER, CLUSTER_NAME):
         refusal = Refusal(COMMAND, ALTER, b"acl|log", why="LOG RESET needs more than LOG")
         denials.tell(client, refusal)

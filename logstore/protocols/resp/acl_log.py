@@ -47,7 +47,7 @@ class AclLog:
     def add(
         self, reason: str, context: str, object: bytes, user: bytes, info: str, now_ms: int
     ) -> None:
-        """One more; it joins one of the newest that is the same."""
+        """Add an entry, or count it with an equal one among the newest."""
         new = Entry(
             self._next, reason, context, object[:OBJECT_BYTES_MAX], user[:USER_BYTES_MAX], info,
             now_ms, now_ms,
@@ -66,5 +66,5 @@ class AclLog:
         return self._entries[: max(count, 0)]
 
     def clear(self) -> None:
-        """The numbers go on."""
+        """Remove all entries; numbering continues."""
         self._entries.clear()

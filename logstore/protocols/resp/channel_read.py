@@ -19,7 +19,7 @@ WORDS_MIN: Final = 4  # CHANNEL.READ name FROM place; with fewer, all of them ar
 
 
 def _start(text: bytes) -> int | datetime | None:
-    """An offset, -N for the last N, or a time: ISO 8601, UTC where it does not say."""
+    """An offset, -N for the last N records, or an ISO 8601 time, in UTC if it has no zone."""
     number = as_integer(text)
     if number is not None:
         return number
@@ -31,7 +31,7 @@ def _start(text: bytes) -> int | datetime | None:
 
 
 def _options(words: Sequence[bytes]) -> tuple[int, bool] | None:
-    """COUNT and FOLLOW; None: they are not right."""
+    """COUNT and FOLLOW; None if the options are invalid."""
     count, follow, at = COUNT_DEFAULT, False, 0
     while at < len(words):
         word = words[at].upper()
@@ -70,7 +70,7 @@ def _read(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     count, follow = options
 
     def read() -> tuple[bytes, int] | LogstoreError:
-        """In a worker: there may be a hundred thousand records."""
+        """Read up to a hundred thousand records; called in a worker."""
         try:
             past = history.read(history.place(start), PULL_BYTES, count, wait=True)
         except LogstoreError as error:

@@ -90,7 +90,7 @@ class RespClient:
     def __init__(
         self, door: RespDoor, everyone: dict[int, "RespClient"], link: Link, now: float
     ) -> None:
-        """``everyone``: all who are connected, by number; its session sees to that."""
+        """``everyone``: all connected clients by number, maintained by the session."""
         self.door = door
         self.everyone = everyone
         self.link = link
@@ -147,7 +147,7 @@ class RespClient:
 
     @property
     def held_bytes(self) -> int:
-        """Memory that it takes: what it has subscribed to and says of itself, queue, replies."""
+        """Memory held by the client: subscriptions, its name and other data, queue, replies."""
         if self.changed:
             self.changed = False
             channels, tracking = self.door.channels, self.tracking
@@ -163,34 +163,34 @@ class RespClient:
 
     @property
     def asked_already(self) -> bool:
-        """Whether all that is queued was asked about under the rules that hold now."""
+        """Whether all queued commands were checked under the rules in force."""
         return self.permits.free or self.queued_under == self.under
 
     @property
     def under(self) -> tuple[int, Identity]:
-        """The version of all rules, and who it is."""
+        """The version of all rules, and the client's identity."""
         return self.door.access.version, self.permits.who
 
     # Telling it something
 
     def say(self, reply: bytes) -> None:
-        """The reply to the command that is being carried out."""
+        """Append the reply to the current command."""
         if self.replying in (REPLY_ON, REPLY_SKIP_NEXT):
             self.out.append(reply)
 
     def fail(self, text: str | bytes) -> None:
-        """The same, an error of the code ERR."""
+        """Reply with an error of the code ERR."""
         self.refuse("ERR", text)
 
     def tell(self, error: LogstoreError) -> None:
-        """The same, of what was raised."""
+        """Reply with the error that was raised."""
         if isinstance(error, Wrong):
             self.refuse(error.code, error.text)
         else:
             self.fail(str(error))
 
     def refuse(self, code: str, text: str | bytes) -> None:
-        """The same, an error of another code: ``EXECABORT``, ``WRONGPASS``, ..."""
+        """Reply with an error of another code: ``EXECABORT``, ``WRONGPASS``, ..."""
         errors = self.door.counts.errors
         errors[code] = errors.get(code, 0) + 1
         self.say(
@@ -198,9 +198,9 @@ class RespClient:
         )
 
     def in_slices(self, name: str, steps: Steps, *, whole: bool = False) -> None:
-        """Have it done that may take long; nothing more is carried out before it is.
+        """Run work that may be long; the client's next command waits for its end.
 
-        ``whole``: its replies stand together, and nothing else comes between them.
+        ``whole``: the replies stand together, with nothing else between them.
         """
         gathered: list[bytes] | None = [] if whole else None
         inline = True
@@ -228,9 +228,9 @@ class RespClient:
         inline = False
 
     def _careful(self, steps: Steps, gathered: list[bytes] | None) -> Steps:
-        """The same, each with the channels' lock, and none once it is gone.
+        """Run each step with the channels' lock; run none once the connection is gone.
 
-        But for what it does alone: of that there is all or nothing.
+        Steps that the client does alone are an exception: they are done completely or not at all.
         """
         given: Any = None
         error: LogstoreError | None = None
@@ -271,19 +271,19 @@ class RespClient:
     # What it has put, or seen, that is not safe yet
 
     def depend(self, journal: Journal, turn: int) -> None:
-        """The command has to do with what was changed in that turn."""
+        """Make the current command depend on the changes of this turn."""
         self.unsafe.add(cast("Log", journal), turn)  # it has all of a log that is asked for there
         self.depends.append((journal, turn))
 
     def note_stirred(self) -> None:
-        """A command has been carried out: it waits for what it has changed."""
+        """Make the command that was carried out wait for its changes."""
         keys = self.door.keys
         if keys.awake:
             for journal in keys.stirred():
                 self.depend(journal, journal.turn)
 
     def note_unsaved(self, begin: int, *, each: bool = False) -> None:
-        """The replies from there on are those of the command; ``each``: of several."""
+        """The replies from ``begin`` on belong to the command; ``each``: to several commands."""
         if self.lost is not None:
             self._say_lost(begin, len(self.out), self.lost, each=each)
             self.lost, self.depends = None, []
@@ -292,7 +292,9 @@ class RespClient:
             self.depends = []
 
     def lose(self, turn: Turn, text: bytes) -> None:
-        """What was changed in that turn could not be written: its replies say so instead."""
+        """A turn's changes could not be written: replace the replies of its commands by an
+        error.
+        """
         error = replies.error(b"MISCONF " + text)
         journal = turn[0]
         every = [self.depends, *(entry.depends for entry in self.unsaved)]
@@ -306,14 +308,14 @@ class RespClient:
             self.lost = error
 
     def _say_lost(self, begin: int, end: int, error: bytes, *, each: bool) -> None:
-        """The replies from there on; those that stand behind keep their places."""
+        """Replace these replies by an error; later replies keep their places."""
         count = end - begin if each else min(end - begin, 1)  # 0: it wants no replies
         self.out[begin:end] = [error] * count + [b""] * (end - begin - count)
         errors = self.door.counts.errors
         errors["MISCONF"] = errors.get("MISCONF", 0) + count
 
     def look_around(self) -> None:
-        """A command of its own is done: others have waited for that, or are to be told."""
+        """After a command: serve clients that waited for it, and notify others."""
         onlookers = self.door.onlookers
         if onlookers.waiting.ready and not self.door.keys.taken:
             onlookers.waiting.serve(self.door.keys)
@@ -324,11 +326,11 @@ class RespClient:
         onlookers.tracked.acting = None
 
     def push(self, items: Sequence[bytes]) -> None:
-        """What comes whether it wants replies or not."""
+        """Push a message, even if the client wants no replies."""
         self.out.append(replies.push(items, self.version))
 
     def carried_out(self, name: str) -> None:
-        """The command of this name has said its reply."""
+        """Append notices after the reply of the named command."""
         if self.notices:
             self.out += self.notices
             self.notices.clear()
@@ -359,7 +361,7 @@ class RespClient:
             self.deliver(chunk)
 
     def read_on(self) -> None:
-        """Now that all is sent: the next part of the histories that it reads by itself."""
+        """After everything is sent: read the next part of the histories that the client follows."""
         channels = self.door.channels
         for history, at in list(self.behind.items()):
             view = channels.view(self, history)
@@ -387,7 +389,7 @@ class RespClient:
             history.followers.discard(self.link.wake)
 
     def follow(self, history: History, at: int) -> None:
-        """Be told of what is in the history from there on."""
+        """Notify the client of records in the history from this offset on."""
         self.following[history] = at
         history.followers.add(self.link.wake)
         self.link.wake()
@@ -395,7 +397,7 @@ class RespClient:
     # Bounds
 
     def check_unsent(self, unsent: int) -> None:
-        """End it where it has left too much unread, or much for too long."""
+        """Disconnect a client with too many unread bytes, or with many for too long."""
         limit = self.door.limits.pubsub
         if limit.hard and unsent > limit.hard:
             self.cut(f"{unsent} bytes that it has not read; client-output-buffer-limit")
@@ -407,7 +409,7 @@ class RespClient:
             self.soft_over, self.soft_until = False, None
 
     def look_at_the_clock(self, now: float) -> None:
-        """End it where its time is over."""
+        """Disconnect the client if its time is over."""
         self._look_rested(now)
         if not self.known and self.login_until is None:
             self.login_until = now + LOGIN_S
@@ -428,7 +430,7 @@ class RespClient:
             )
 
     def cut(self, reason: str) -> None:
-        """At once, whatever it was still to be told."""
+        """Disconnect at once, even if data is pending."""
         self.cut_off = True
         self.door.counts.cut_off += 1
         self.closed = reason
@@ -438,17 +440,17 @@ class RespClient:
 
     @property
     def user(self) -> str:
-        """The user's name; before a login, that of whom Redis takes everyone for."""
+        """The user's name; before a login, Redis's default user."""
         return self.permits.who.user or DEFAULT_USER
 
     def come_in(self, name: str) -> None:
-        """It has logged in."""
+        """Note that the client has logged in."""
         host = self.permits.who.host
         self.permits = Permits(self.door.access, Identity(name, host, MECHANISM, self.door.name))
         self._look_who()
 
     def go_out(self) -> None:
-        """As it was when it had just connected."""
+        """Return to the identity of a new connection."""
         self.seat.leave()
         self.permits = Permits(self.door.access, self.door.newcomer(self.permits.who.host))
         self._look_who()
@@ -461,7 +463,7 @@ class RespClient:
             self.login_until = None
 
     def look_anew(self) -> None:
-        """Users or rules have changed: it may do what they say now, or has to go."""
+        """Users or rules have changed: apply them, or disconnect the client."""
         was_open = self.known and self.permits.who.user == ""
         if not self.permits.who.user:
             self.permits = Permits(self.door.access, self.door.newcomer(self.permits.who.host))
@@ -474,7 +476,7 @@ class RespClient:
             self.end(f"user {self.user!r} was deleted")
 
     def listening(self) -> Steps:
-        """End it if it hears what it may not hear any more; in steps."""
+        """Disconnect the client if it is subscribed to something no longer allowed; in steps."""
         channels, permits = self.door.channels, self.permits
         apart = channels.apart.names(self)
         names = [*channels.names.names(self), *apart, *(it.name for it in self.following)]
@@ -487,7 +489,7 @@ class RespClient:
             yield 1
 
     def end(self, reason: str) -> None:
-        """At once; where it is being answered, after that."""
+        """Disconnect at once, or after the reply if one is being made."""
         if self.changing:
             self.closed = reason
         elif not self.cut_off:
@@ -495,12 +497,12 @@ class RespClient:
             self.link.cut(reason)
 
     def rest(self, seconds: float, go_on: GoOn) -> None:
-        """Go on when so much time has passed: ``look_at_the_clock`` says so."""
+        """Continue after this many seconds; ``look_at_the_clock`` notices the time."""
         self._rest_s, self._rested = seconds, go_on
         self.link.wake()  # what time it is, is not known here
 
     def no_rest(self) -> None:
-        """What it rested for has come."""
+        """Stop resting: the awaited event has come."""
         self.rest_until, self._rested = None, None
 
     def _look_rested(self, now: float) -> None:
@@ -514,7 +516,7 @@ class RespClient:
     # What it is
 
     def speak(self, version: Version) -> None:
-        """From now on in this version of the protocol."""
+        """Use this version of the protocol from now on."""
         if version != self.version:
             self.door.channels.reform(self)
             self.version, self.form = version, FORMS[version]
@@ -523,7 +525,7 @@ class RespClient:
         return sum(roster.names_count(self) for roster in rosters)
 
     def leave(self) -> Steps:
-        """Listen to nothing any more."""
+        """End all subscriptions."""
         for _ in self.door.channels.leaving(self):
             yield 1
         self.subscribed = False
@@ -539,7 +541,7 @@ class RespClient:
             self.door.onlookers.unwatch(self)
 
     def reset(self) -> Steps:
-        """As if it had just connected."""
+        """Return to the state of a new connection."""
         self.forget_queue()
         yield from self.leave()
         self.name = b""

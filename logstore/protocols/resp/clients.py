@@ -103,7 +103,7 @@ def _end(client: RespClient, found: Sequence[RespClient]) -> None:
 def _filters(
     client: RespClient, words: Sequence[bytes]
 ) -> list[Callable[[RespClient], bool]] | None:
-    """What those to be ended have in common; None: it was told what is wrong."""
+    """The conditions for clients to disconnect; None after an error reply."""
     tests: dict[bytes, Callable[[RespClient], bool]] = {b"SKIPME": lambda it: it is not client}
     if len(words) % 2:
         client.fail("syntax error")
@@ -141,7 +141,7 @@ def _filters(
 
 
 def _is_user(client: RespClient, name: bytes) -> bool:
-    """The default user is there as long as there are no others."""
+    """Whether the user exists; without users, only the default user does."""
     access = client.door.access
     if not access.required:
         return name == DEFAULT_USER.encode()

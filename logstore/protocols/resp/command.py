@@ -42,14 +42,14 @@ class Command:
     many: bool = False  # takes 100,000s of arguments: in steps, or without looking at them
 
     def takes(self, count: int) -> bool:
-        """Whether so many arguments, its names included, may be given."""
+        """Whether the command accepts this many arguments, including its names."""
         if self.arity >= 0:
             return count == self.arity
         return count >= -self.arity and (self.many or count <= FEW_MAX)
 
 
 def is_about_keys(command: Asks) -> bool:
-    """Whether it looks at keys, or changes them."""
+    """Whether the command reads or changes keys."""
     return not KEYED.isdisjoint(command.categories)
 
 
@@ -58,7 +58,7 @@ EVERY: Final[dict[bytes, Command]] = {}
 
 
 def found(request: Sequence[bytes]) -> Command | None:
-    """What carries it out; of one with subcommands, one of these."""
+    """The command that carries out the request, or the subcommand if there are any."""
     command = EVERY.get(request[0].lower())
     if command is not None and command.subcommands and len(request) > 1:
         return command.subcommands.get(request[1].lower())
@@ -66,12 +66,12 @@ def found(request: Sequence[bytes]) -> Command | None:
 
 
 def table(*commands: Command) -> dict[bytes, Command]:
-    """By name in small letters, or by the last part of it."""
+    """Commands by name in lower case, or by the last part of the name."""
     return {command.name.rpartition("|")[2].encode(): command for command in commands}
 
 
 def help_of(*lines: str) -> Run:
-    """What the HELP of a command says."""
+    """A handler that replies with the command's HELP."""
     reply = array([simple(text.encode()) for text in (*lines, "HELP", "    Prints this help.")])
 
     def run(client: RespClient, _: Sequence[bytes]) -> None:

@@ -77,7 +77,7 @@ def _described(command: Command, version: Version) -> bytes:
 
 
 def _key_specs(command: Command, version: Version) -> bytes:
-    """Where its keys stand, in the words of Redis 7."""
+    """The positions of the command's keys, in the terms of Redis 7."""
     first, last, step = command.keys
     if command.numkeys:
         return members([*_apart(command, version), _counted(command, version)], version)
@@ -96,7 +96,7 @@ def _key_specs(command: Command, version: Version) -> bytes:
 
 
 def _apart(command: Command, version: Version) -> list[bytes]:
-    """The keys that stand before those that the last flags are about, each by itself."""
+    """Specs of keys with flags of their own, one for each key."""
     first = command.keys[0]
     return [
         _key_spec(it, first + at, 0, 1, version) for at, it in enumerate(command.key_flags[:-1])
@@ -109,7 +109,7 @@ def _spec(kind: bytes, numbers: dict[bytes, int], version: Version) -> bytes:
 
 
 def _counted(command: Command, version: Version) -> bytes:
-    """The keys that follow their number."""
+    """The spec of keys that follow their number."""
     numbers = {b"keynumidx": 0, b"firstkey": 1, b"keystep": 1}
     return mapping(
         {
@@ -146,7 +146,7 @@ def _documented(command: Command, version: Version) -> bytes:
 
 
 def find(name: bytes) -> Command | None:
-    """By its name, or by ``config|get``."""
+    """The command of this name, or the subcommand of a name such as ``config|get``."""
     first, _, second = name.lower().partition(b"|")
     command = COMMANDS.get(first)
     if command is None or not second:

@@ -243,7 +243,7 @@ def _rewrite(client: RespClient, _: Sequence[bytes]) -> Steps:
 
 
 def _write(door: RespDoor, wanted: dict[str, str]) -> list[str] | LogstoreError:
-    """In a worker."""
+    """Write settings; called in a worker."""
     try:
         return door.keep_settings(wanted)
     except LogstoreError as error:

@@ -82,7 +82,7 @@ def _exec(client: RespClient, _: Sequence[bytes]) -> Steps | None:
 
 
 def _looked(client: RespClient, queue: Sequence[Queued], watch: Watch) -> Steps:
-    """Nobody changes anything between the look at keys that are watched and what is queued."""
+    """Run EXEC; nothing changes keys between the check of watched keys and the queued commands."""
 
     def steps() -> Steps:
         yield from client.door.onlookers.expiring(watch)
@@ -141,7 +141,7 @@ def _all_queued(client: RespClient, queue: Sequence[Queued]) -> Steps:
 
 
 def _still_allowed(client: RespClient, queued: Queued) -> Generator[int, None, bool]:
-    """Rules may have changed since it was queued, by a command of the transaction itself, too."""
+    """Whether the command is still allowed: rules may have changed, even in this transaction."""
     if not client.known:
         client.refuse("NOAUTH", NO_LOGIN)
         return False

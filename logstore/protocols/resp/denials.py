@@ -14,7 +14,9 @@ NO_LOGIN: Final = "Authentication required."
 
 
 def text(user: str, refusal: Refusal, *, whole: bool = False) -> bytes:
-    """In Redis's words, without the code; ``whole``: with the name that is not allowed."""
+    """The refusal in Redis's words, without the code; ``whole``: with the name that is not
+    allowed.
+    """
     who = user.encode()
     if refusal.kind == COMMAND:
         return b"User %b has no permissions to run the '%b' command" % (who, refusal.object)
@@ -25,12 +27,12 @@ def text(user: str, refusal: Refusal, *, whole: bool = False) -> bytes:
 
 
 def refuse_lost(client: RespClient) -> None:
-    """A right that it had when the command began."""
+    """Refuse a command that lost its right while it ran."""
     client.refuse("NOPERM", "No permissions to access a channel")
 
 
 def log(client: RespClient, reason: str, object: bytes, user: bytes | None = None) -> None:
-    """As ACL LOG and INFO have it."""
+    """Add an entry to ACL LOG and to the counts of INFO."""
     denied = client.door.counts.denied
     denied[reason] = denied.get(reason, 0) + 1
     context = MULTI if client.queue is not None or client.in_transaction else TOPLEVEL
@@ -45,7 +47,7 @@ def log(client: RespClient, reason: str, object: bytes, user: bytes | None = Non
 
 
 def tell(client: RespClient, refusal: Refusal) -> None:
-    """Whoever runs the server, too."""
+    """Report the refusal in the client's ACL log and in the server's log."""
     log(client, refusal.kind, refusal.object)
     refusals = client.door.refusals
     if refusals is not None:

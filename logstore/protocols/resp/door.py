@@ -52,7 +52,7 @@ _UNITS: Final = {
 
 
 def memory(text: str) -> int | None:
-    """Bytes, as Redis's configuration writes them: ``32mb``, ``1g``, ``512``."""
+    """Bytes, from the notation of Redis's configuration: ``32mb``, ``1g``, ``512``."""
     found = re.fullmatch(r"(\d{1,18})([a-z]{0,2})", text.lower(), re.ASCII)
     if found is None or found[2] not in _UNITS:
         return None
@@ -69,7 +69,7 @@ class Unread:
 
     @classmethod
     def parse(cls, text: str) -> "Unread | None":
-        """``32mb 8mb 60``; None where it is no such thing."""
+        """Parse ``32mb 8mb 60``; None if the text has another form."""
         words = text.split()
         if len(words) != 3 or not words[2].isdigit():
             return None
@@ -138,7 +138,7 @@ class Facts:
 
 
 def without_password(user: KeptUser) -> bool:
-    """Whether any password is right for him; never one who may do everything."""
+    """Whether the user can log in with any password; never true for an administrator."""
     if user.redis is None or ADMINISTRATOR in user.tags:
         return False
     from logstore.access.redis_grants import compiled  # few have such rules
@@ -154,7 +154,7 @@ class OneByOne:
         self._waiting: deque[GoOn] = deque()
 
     def enter(self, go_on: GoOn) -> None:
-        """Called back now, or when it is his turn."""
+        """Call back now, or when earlier callers are done."""
         if self._busy:
             self._waiting.append(go_on)
         else:
@@ -206,12 +206,12 @@ class RespDoor:
 
     @cached_property
     def keys(self) -> "Keys":
-        """Keys and values."""
+        """All keys and values."""
         return self.open_keys()
 
     @cached_property
     def onlookers(self) -> "Onlookers":
-        """Who is to know when keys change."""
+        """The clients to notify when keys change."""
         from logstore.protocols.resp.onlookers.onlookers import Onlookers
 
         def in_parts(steps: Steps, done: GoOn) -> None:
@@ -224,7 +224,7 @@ class RespDoor:
         return Onlookers(self.keys, self.channels, in_parts)
 
     def _locked(self, steps: Steps) -> Steps:
-        """The same, which wait for nothing, each with the channels' lock."""
+        """Run steps, none of which waits, each with the channels' lock."""
         while True:
             with self.channels.lock:
                 try:
@@ -236,7 +236,7 @@ class RespDoor:
 
     @property
     def scripts(self) -> "Loaded":
-        """Scripts that EVALSHA knows."""
+        """The scripts that EVALSHA knows."""
         if self._scripts is None:
             from logstore.protocols.resp.scripts.loaded import Loaded
 
@@ -244,7 +244,7 @@ class RespDoor:
         return self._scripts
 
     def set_back(self) -> None:
-        """Count anew: CONFIG RESETSTAT."""
+        """Reset the counts, as CONFIG RESETSTAT does."""
         databases = self.keys.databases
         keys = KeyCounts(
             *(sum(getattr(it, name) for it in databases) for name in KeyCounts._fields)
@@ -253,22 +253,24 @@ class RespDoor:
         self.lately = Lately()
 
     def pause(self, until: float, *, everyone: bool) -> None:
-        """Take no commands, or none that publish, for a while; a longer pause is left to stand."""
+        """Delay all commands, or publishing commands, for a while; a longer pause stays in
+        force.
+        """
         self.paused_until = max(self.paused_until, until)
         self.paused_all = self.paused_all or everyone
 
     def resume(self) -> None:
-        """Take all commands again. Whoever was held up has to be woken."""
+        """End the pause. The caller must wake delayed clients."""
         self.paused_until, self.paused_all = 0.0, False
 
     def newcomer(self, host: str) -> Identity:
-        """Whoever has just connected: nobody, or the default user where it has no password."""
+        """The identity of a new connection: none, or the default user if it needs no password."""
         if self._default_is_free() and not self.denies(host):
             return Identity(DEFAULT_USER, host, "", self.name)
         return anonymous(host, self.name)
 
     def denies(self, host: str) -> bool:
-        """Redis's protected mode: from other machines nobody comes in without a password."""
+        """Redis's protected mode: whether a connection of another machine needs a password."""
         if not self.protected or host.startswith("127.") or host in _LOCAL:
             return False
         return not self.access.required or self._default_is_free()

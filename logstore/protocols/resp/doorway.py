@@ -18,7 +18,7 @@ NAME: Final = "resp"
 
 
 def open(house: House) -> Doorway:
-    """Limits may be changed while it serves: CONFIG SET."""
+    """Open the Redis door. CONFIG SET may change its limits while it serves."""
     settings = house.settings
     # A subscriber may be silent for ever.
     crowd = Limits(settings.resp_maxclients, math.inf, "resp.maxclients", resp.TOO_MANY)
@@ -76,7 +76,7 @@ def _flow(figures: Figures) -> resp.Flow:
 
 
 def _changed(door: resp.RespDoor, everyone: "dict[int, RespClient]") -> None:
-    """Users or rules have."""
+    """Apply changed users or rules to all clients."""
     if everyone:
         from logstore.protocols.resp.review import review
 

@@ -28,7 +28,7 @@ def _zeros(names: str) -> Facts:
 
 
 def _human(count: int) -> str:
-    """``1.50M``."""
+    """A count of bytes such as ``1.50M``."""
     if count < 1 << 10:
         return f"{count}B"
     for power, unit in enumerate("KMGT", 1):
@@ -38,7 +38,7 @@ def _human(count: int) -> str:
 
 
 def _id(door: RespDoor) -> str:
-    """40 signs, as Redis's ids have."""
+    """An id of 40 characters, the length of Redis's ids."""
     return door.facts.store_id.replace("-", "").ljust(40, "0")
 
 
@@ -95,7 +95,7 @@ def _clients(door: RespDoor, client: RespClient) -> Facts:
 
 
 def _memory(door: RespDoor, client: RespClient) -> Facts:
-    """What the process has of the system; what of it is in use is not known."""
+    """Memory of the process as the system reports it; the part in use is unknown."""
     usage = door.facts.usage()
     held = sum(it.contents.bytes for it in door.keys.databases)
     used, most, unsent = (
@@ -157,7 +157,7 @@ def _memory(door: RespDoor, client: RespClient) -> Facts:
 
 
 def _persistence(door: RespDoor, _: RespClient) -> Facts:
-    """Of keys. What a channel keeps is synced before its publisher is answered."""
+    """Facts about keys. A channel's history is synced before its publisher is answered."""
     keys = door.keys
     return {
         "loading": int(keys.loading),

@@ -16,7 +16,9 @@ class Lately:
         self._rates: Sequence[float] = ()
 
     def rates(self, now_ms: int, values: Sequence[float]) -> Sequence[float]:
-        """Of each, a second; 0 where nobody has asked for a long time, or it was set back."""
+        """The increase of each value per second; 0 after a long time without calls, or after a
+        reset.
+        """
         before, since = self._values, self._looked_ms
         if since is None or not 0 <= now_ms - since <= LONG_MS:
             self._rates = [0.0] * len(values)

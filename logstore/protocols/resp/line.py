@@ -8,12 +8,14 @@ def kind(client: RespClient) -> bytes:
 
 
 def word(name: str) -> str:
-    """A name within a line whose words are separated by spaces."""
+    """Escape a name for a line whose words are separated by spaces."""
     return name.replace("\\", "\\\\").replace(" ", "\\x20")
 
 
 def line(client: RespClient, now: float) -> str:
-    """As CLIENT LIST shows it; what there is none of here (query buffers, say) is left out."""
+    """The client's line in CLIENT LIST; fields that do not apply, such as query buffers, are left
+    out.
+    """
     channels = client.door.channels
     tracks = client.tracking
     marks = {

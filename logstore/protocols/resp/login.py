@@ -33,9 +33,9 @@ _VERSIONS: Final[dict[int, Version]] = {2: 2, 3: 3}
 
 
 def is_plain(text: bytes) -> bool:
-    """Whether it holds nothing but visible ASCII, so that CLIENT LIST can show it.
+    """Whether the text is short, visible ASCII, so that CLIENT LIST can show it.
 
-    Nor is it so long that the lines of all who are connected, or were refused, fill memory.
+    The limit on the length keeps the lines of all clients from filling the memory.
     """
     return len(text) <= SHOWN_BYTES_MAX and all(0x21 <= byte <= 0x7E for byte in text)
 
@@ -52,7 +52,7 @@ class Greeting(NamedTuple):
 
 
 def _greeting(client: RespClient, arguments: Sequence[bytes]) -> Greeting | None:
-    """None: the client was told what is wrong."""
+    """The parsed HELLO; None after an error reply."""
     asked = Greeting(client.version)
     if len(arguments) > 1:
         number = as_integer(arguments[1])
@@ -141,7 +141,7 @@ def _user(client: RespClient, name: bytes) -> KeptUser | None:
 
 
 def _without_password(client: RespClient, name: bytes) -> bool:
-    """Whether any password is right; while there are no users, it is for the default user."""
+    """Whether any password is accepted; without users, true for the default user."""
     if not client.door.access.required:
         return name == DEFAULT_USER.encode()
     user = _user(client, name)
@@ -149,7 +149,7 @@ def _without_password(client: RespClient, name: bytes) -> bool:
 
 
 def _by_hash(client: RespClient, name: bytes, password: bytes) -> bool:
-    """Whether it is one of those that are kept as Redis keeps them, without salt."""
+    """Whether the password matches one of the unsalted hashes that Redis uses."""
     user = _user(client, name)
     if user is None or not user.weak_sha256 or len(password) > BULK_BYTES_BEFORE_LOGIN:
         return False  # a longer one cannot be given before a login
@@ -161,7 +161,7 @@ def _by_hash(client: RespClient, name: bytes, password: bytes) -> bool:
 
 
 def _is_right(client: RespClient, name: bytes, password: bytes) -> bool:
-    """Whether it is known at once that he may come in."""
+    """Whether the login is known to be right without a slow check."""
     if not (_without_password(client, name) or _by_hash(client, name, password)):
         return False
     user = _user(client, name)
@@ -171,7 +171,7 @@ def _is_right(client: RespClient, name: bytes, password: bytes) -> bool:
 def _come_in(
     client: RespClient, verb: bytes, name: bytes, password: bytes
 ) -> Generator[int | Wait, Any, bool]:
-    """Whether it is he; else it was told so."""
+    """Log in; returns False after an error reply."""
     door, host = client.door, client.permits.who.host
     name = name[: USER_BYTES_MAX + 1]  # nobody's is as long, and one of megabytes takes seconds
     right, delay_s = _is_right(client, name, password), 0.0
@@ -201,7 +201,7 @@ def _come_in(
 
 
 def _tried(client: RespClient, name: bytes) -> Identity:
-    """Whom it said to be."""
+    """The identity that the client claimed."""
     host, door = client.permits.who.host, client.door
     return Identity(name.decode(errors="backslashreplace"), host, MECHANISM, door.name)
 

@@ -30,9 +30,9 @@ class Opening:
         self._tried = False  # for the request that comes next
 
     def first(self, request: Sequence[bytes]) -> bool:
-        """Whether the request has to wait; it is to be given again when the client is woken.
+        """Whether the request must wait; it is passed again when the client is woken.
 
-        What can't be opened is told when the request is carried out.
+        An error on opening is reported when the request is carried out.
         """
         if self.under_way:
             return True

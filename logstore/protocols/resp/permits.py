@@ -110,7 +110,7 @@ class Refusal(NamedTuple):
 
 
 def declared(command: Asks) -> bool:
-    """Whether it is known what it asks."""
+    """Whether the rights that the command needs are known."""
     named = command.name in CHANNELS or _names_keys(command)
     return named or command.name in FREE or command.name in SERVER or command.name in USERS
 
@@ -122,7 +122,7 @@ def _names_keys(command: Asks) -> bool:
 
 
 def names(command: Asks, arguments: Sequence[bytes]) -> Iterator[Named]:
-    """The channels or keys that it names, one after another: there may be many."""
+    """The channels or keys that the command names, which may be many."""
     found = CHANNELS.get(command.name)
     if found is not None:
         where, use, pattern = found
@@ -143,7 +143,7 @@ def names(command: Asks, arguments: Sequence[bytes]) -> Iterator[Named]:
 
 
 def _counted(arguments: Sequence[bytes], at: int) -> Sequence[bytes]:
-    """The keys that follow their number, which stands there; none where that can't be."""
+    """The keys that follow their number at this position; empty if the number is invalid."""
     text = arguments[at] if at < len(arguments) else b""
     if not text.isdigit() or len(text) > 9 or int(text) > len(arguments) - at - 1:
         return ()
@@ -164,7 +164,7 @@ def _reads_and_writes(command: Asks) -> bool:
 
 
 def called(command: Asks, arguments: Sequence[bytes]) -> Called:
-    """The command as rules see it."""
+    """The command in the form that rules use."""
     if "|" in command.name:
         return Called(command.name, frozenset((*command.categories, _ALL_SUBCOMMANDS)))
     argument = arguments[1] if len(arguments) > 1 else b""
@@ -200,7 +200,7 @@ class Permits:
         self.look_anew()
 
     def look_anew(self) -> None:
-        """Rules have changed."""
+        """Apply changed rules."""
         self.free: bool = self._rights.all
         user = self._access.users.get(self.who.user)
         text = None if user is None else user.redis
@@ -212,7 +212,9 @@ class Permits:
     # Whole commands
 
     def refusal(self, command: Asks, arguments: Sequence[bytes]) -> Refusal | None:
-        """None: he may. Of a command with few names: else as ``asking``."""
+        """The refusal, or None if allowed. For commands with few names; for others see
+        ``asking``.
+        """
         if self.free:
             return None
         refusal = self._of_command(command, arguments)
@@ -221,7 +223,7 @@ class Permits:
         return refusal
 
     def asking(self, command: Asks, arguments: Sequence[bytes]) -> Asking:
-        """The same, a part at a time; yields units of work."""
+        """As ``refusal``, in steps; yields units of work."""
         if self.free:
             return None
         refusal = self._of_command(command, arguments)
@@ -230,7 +232,7 @@ class Permits:
         return refusal
 
     def _of_command(self, command: Asks, arguments: Sequence[bytes]) -> Refusal | None:
-        """Whether it is allowed, whatever it names: remembered, where arguments do not count."""
+        """Whether the command itself is allowed; remembered if its arguments do not matter."""
         name = command.name
         known = self._commands.get(name, _NOT_ASKED)
         if known is _NOT_ASKED:
@@ -267,9 +269,9 @@ class Permits:
         return None
 
     def _is_apart(self, command: Asks, arguments: Sequence[bytes]) -> Generator[int, None, bool]:
-        """Whether Redis's rules do not allow it as a whole, but several of them together would.
+        """Whether only several of Redis's rules together allow the command.
 
-        Selectors, or patterns of a key that is read and written.
+        These are selectors, or patterns of a key that is read and written.
         """
         if self._redis is None or not (self._redis.several or _reads_and_writes(command)):
             return False
@@ -291,7 +293,7 @@ class Permits:
         return Refusal(COMMAND, operation, name, why=decision.why)
 
     def _of_name(self, named: Named, apart: bool) -> Refusal | None:
-        """``apart``: Redis's rules do not allow the command as a whole."""
+        """``apart``: no single one of Redis's rules allows the command."""
         uses = (READ,) * named.read + (WRITE,) * named.write or (DESCRIBE,)
         if _is_too_long(named):
             return Refusal(named.kind, uses[0], named.name, named.pattern, TOO_LONG)
@@ -311,7 +313,7 @@ class Permits:
         return self._rights.decision(use, kind, text)
 
     def why(self, refusal: Refusal) -> str:
-        """What says so, for people."""
+        """The rule behind the refusal, in text for people."""
         if refusal.kind == COMMAND or refusal.why:
             return refusal.why
         text = name_text(refusal.object)
@@ -321,7 +323,7 @@ class Permits:
     # Channels
 
     def may_publish(self, channel: bytes) -> bool:
-        """Whether a PUBLISH to it is allowed: one look-up, where it was asked before."""
+        """Whether a PUBLISH to the channel is allowed; the answer is remembered."""
         if self.free or channel in self._publishable:
             return True
         if len(channel) > NAME_BYTES_MAX:
@@ -342,7 +344,7 @@ class Permits:
         return True
 
     def may_see(self, channel: bytes) -> bool:
-        """Whether it is shown that somebody listens to it."""
+        """Whether the client may learn that the channel has subscribers."""
         return self.free or (
             len(channel) <= NAME_BYTES_MAX
             and self._rights.may(DESCRIBE, CHANNEL, name_text(channel))
@@ -350,15 +352,15 @@ class Permits:
 
     @property
     def sees_all_keys(self) -> bool:
-        """Whether KEYS and its kin show him all: who may use these by Redis's rules sees all."""
+        """Whether KEYS and its kin return all keys: Redis's rules permit them as a whole."""
         return self.free or self._redis is not None
 
     def may_see_key(self, key: bytes) -> bool:
-        """Whether it is shown that it is there."""
+        """Whether the client may learn that the key exists."""
         return len(key) <= NAME_BYTES_MAX and self._rights.may(DESCRIBE, KEY, name_text(key))
 
     def may_hear(self, name: bytes, *, pattern: bool = False) -> bool:
-        """Whether he may go on listening to it."""
+        """Whether the client may stay subscribed to the channel or pattern."""
         if self.free:
             return True
         if len(name) > NAME_BYTES_MAX:

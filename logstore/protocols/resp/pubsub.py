@@ -68,7 +68,7 @@ def _confirm(client: RespClient, word: bytes, name: bytes | None, kind: Kind) ->
 
 
 def _opened(client: RespClient, names: Sequence[bytes]) -> Steps:
-    """Have the histories open, which may take long; a short request has had it done before."""
+    """Open the histories, which may be slow; already done for a short request."""
     channels = client.door.channels
     needed = channels.unopened([(name, True) for name in names])
     if needed and not client.in_transaction:
@@ -152,12 +152,12 @@ def _spublish(client: RespClient, arguments: Sequence[bytes]) -> None:
 
 
 def _written(count: int, written: Sequence[bytes]) -> bytes:
-    """An array of so many, written a part a turn: putting a million together takes 40 ms."""
+    """An array of encoded items. A part is made per turn: joining a million items takes 40 ms."""
     return b"".join((b"*%d\r\n" % count, *written))
 
 
 def _seen(client: RespClient, names: Sequence[bytes]) -> Sequence[bytes]:
-    """Those that it may know of."""
+    """The names that the client may know."""
     permits = client.permits
     return names if permits.free else [name for name in names if permits.may_see(name)]
 

@@ -53,7 +53,7 @@ class Relayed:
         soon: Callable[[Callable[[], object]], object],
         answered: Answered,
     ) -> None:
-        """``new_session``: of the Redis door. Raises BrokenProtocol."""
+        """``new_session``: creates a session of the Redis door. Raises BrokenProtocol."""
         asked = read(content)
         self.bytes = len(content)
         self._timer = timer
@@ -133,15 +133,15 @@ class Relayed:
 
     @property
     def over(self) -> bool:
-        """Whether it is answered."""
+        """Whether the request is answered."""
         return self._over
 
     def give_up(self) -> None:
-        """Nobody waits for the answer; it is told so."""
+        """End the request with an error: no one waits for the answer."""
         self._end(Failed("the client no longer waits for it"))
 
     def close(self) -> None:
-        """Nobody is there to be told."""
+        """End the request without an answer."""
         if self._over:
             return
         self._over = True
@@ -152,6 +152,6 @@ class Relayed:
 
 
 def _buffers(out: Sequence[object]) -> Sequence[bytes]:
-    """All that this door sends is bytes."""
+    """The output as bytes, which is all that this door sends."""
     assert all(isinstance(it, bytes) for it in out)
     return out  # type: ignore[return-value]

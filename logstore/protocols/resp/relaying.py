@@ -38,14 +38,14 @@ class Asked(NamedTuple):
     last: bytes  # the request
 
     def written(self) -> bytes:
-        """As it is sent."""
+        """The encoded request."""
         user = self.user.encode()
         head = _HEAD.pack(FORMAT, self.version, self.database, len(user), len(self.before))
         return b"".join((head, user, self.before, self.last))
 
 
 def read(content: bytes) -> Asked:
-    """What was sent. Raises BrokenProtocol."""
+    """Decode a request of another node. Raises BrokenProtocol."""
     if len(content) < _HEAD.size:
         raise BrokenProtocol("commands from another node are cut off")
     form, number, database, user_bytes, before_bytes = _HEAD.unpack_from(content)
@@ -61,7 +61,7 @@ def read(content: bytes) -> Asked:
 
 
 def written(request: Sequence[bytes]) -> bytes:
-    """A request as clients write it."""
+    """Encode a request as clients do."""
     parts = [b"*%d\r\n" % len(request)]
     for word in request:
         parts += b"$%d\r\n" % len(word), word, b"\r\n"
@@ -69,29 +69,29 @@ def written(request: Sequence[bytes]) -> bytes:
 
 
 def is_elsewhere(client: RespClient) -> bool:
-    """Whether another node is to be asked about the keys of the client's database."""
+    """Whether another node serves the client's database."""
     return client.database in client.door.keys.elsewhere and not client.relayed
 
 
 def goes_away(client: RespClient, command: Command) -> bool:
-    """Whether another node is to be asked to carry it out, and not for a part of it alone."""
+    """Whether another node carries out the whole command."""
     return is_elsewhere(client) and is_about_keys(command) and command.name != FLUSH_ALL
 
 
 def flush_elsewhere(client: RespClient) -> Steps:
-    """Have those databases flushed that other nodes serve. Raises Wrong."""
+    """Flush the databases that other nodes serve. Raises Wrong."""
     for database in sorted(client.door.keys.elsewhere):
         yield from _asking(client, (), (b"FLUSHDB",), database=database, says=False)
 
 
 def relayed(client: RespClient, request: Sequence[bytes]) -> Steps:
-    """Have one command carried out there. Raises Wrong."""
+    """Have the other node carry out one command. Raises Wrong."""
     command = found(request)
     return _asking(client, (), request, blocks=command is not None and "blocking" in command.flags)
 
 
 def relayed_transaction(client: RespClient, queue: Sequence[Queued]) -> Steps:
-    """Have EXEC carried out there, of what was queued here. Raises Wrong."""
+    """Have the other node carry out EXEC with the queued commands. Raises Wrong."""
     for it in queue:
         command = found(it.arguments)
         if command is None or not _may_go(command):
@@ -113,7 +113,7 @@ def _asking(
     database: int | None = None,
     says: bool = True,
 ) -> Steps:
-    """``database``: another one than the client's. ``says``: what comes of it is the reply."""
+    """``database``: used instead of the client's. ``says``: the result is the client's reply."""
     number = client.database if database is None else database
     if client.tracking is not None:
         raise Wrong(NO_COPIES, NOT_OWNED)

@@ -21,7 +21,7 @@ def integer(number: int) -> bytes:
 
 
 def double(number: float, version: Version) -> bytes:
-    """In RESP2 a text; as short as it can be said."""
+    """A double, or in RESP2 a text, in the shortest form."""
     text = b"%d" % number if number == int(number) else repr(number).encode()
     return b",%b\r\n" % text if version == 3 else bulk(text)
 
@@ -41,17 +41,17 @@ def bulk(data: bytes) -> bytes:
 
 
 def array(items: Sequence[bytes]) -> bytes:
-    """``items`` are replies themselves; so with the others here."""
+    """An array; ``items`` are encoded replies, as in the other functions here."""
     return b"*%d\r\n%b" % (len(items), b"".join(items))
 
 
 def bulks(items: Sequence[bytes]) -> bytes:
-    """An array of bulk strings, of what they hold."""
+    """An array of bulk strings with these contents."""
     return b"*%d\r\n%b" % (len(items), b"".join([b"$%d\r\n%b\r\n" % (len(it), it) for it in items]))
 
 
 def null_array(version: Version) -> bytes:
-    """No array: RESP2 has a null of its own for that."""
+    """The null for an array, which is a null of its own in RESP2."""
     return b"_\r\n" if version == 3 else b"*-1\r\n"
 
 
@@ -70,17 +70,17 @@ def mapping(pairs: Mapping[bytes, bytes], version: Version) -> bytes:
 
 
 def push(items: Sequence[bytes], version: Version) -> bytes:
-    """What was not asked for; in RESP2 an array as any other."""
+    """A push message; in RESP2 an ordinary array."""
     return b"%b%d\r\n%b" % (b">" if version == 3 else b"*", len(items), b"".join(items))
 
 
 def entry(record: Record) -> list[bytes]:
-    """A record of a history: its offset, its timestamp in ms, what was published."""
+    """A record of a history: its offset, its timestamp in ms, its value."""
     return [integer(record.offset), integer(record.timestamp_ms), bulk(record.value or b"")]
 
 
 def verbatim(text: bytes, version: Version) -> bytes:
-    """A text to be shown as it is."""
+    """A text that is shown unchanged."""
     return b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text) if version == 3 else bulk(text)
 
 

@@ -47,10 +47,10 @@ class Begun:
 
 
 def read(data: memoryview, begun: Begun, bulk_bytes_max: int) -> Sequence[bytes] | None:
-    """The arguments of the request that ``data`` begins with; None: it is not all there.
+    """The arguments of the request at the start of ``data``; None if it is incomplete.
 
-    ``begun`` is a new one at first, and then the one that knows how far this one was read; after a
-    request ``begun.at`` is its size. Without arguments: nothing was asked. Raises BrokenProtocol.
+    Pass a new ``begun`` at first, and then the same one, which remembers the progress; after a
+    request ``begun.at`` is its size. An empty request has no arguments. Raises BrokenProtocol.
     """
     if begun.left < 0:
         if data[0] != 0x2A:  # *
@@ -105,7 +105,7 @@ def _wait(data: memoryview, begun: Begun, wants: int) -> None:
 def _number(
     data: memoryview, begun: Begun, start: int, most: int, line: str, what: str
 ) -> int | None:
-    """The number that a line from ``start`` on is; ``begun.at`` is after the line then."""
+    """The number in the line from ``start`` on; sets ``begun.at`` to the end of the line."""
     head = bytes(data[start : start + SHORT_BYTES])
     end = head.find(b"\r")
     if end < 0 and len(head) == SHORT_BYTES:
@@ -127,7 +127,7 @@ def _number(
 
 
 def as_integer(text: bytes) -> int | None:
-    """A 64-bit number as Redis writes it: no sign but ``-``, no leading zeros, no spaces."""
+    """Parse a 64-bit number in Redis's form: no sign but ``-``, no leading zeros, no spaces."""
     digits = text[1:] if text.startswith(b"-") else text
     if not digits.isdigit() or len(digits) > 19 or (digits[:1] == b"0" and text != b"0"):
         return None
@@ -156,7 +156,7 @@ def _inline(data: memoryview, begun: Begun) -> Sequence[bytes] | None:
 
 
 def split(line: bytes) -> list[bytes] | None:
-    """A line's words, with quotes and escapes as redis-cli takes them; None: a quote is open."""
+    """The words of a line with quotes and escapes as in redis-cli; None if a quote is open."""
     if _SPECIAL.isdisjoint(line):
         return line.split()
     words: list[bytes] = []
@@ -180,7 +180,7 @@ def split(line: bytes) -> list[bytes] | None:
 
 
 def _quoted(line: bytes, at: int, word: bytearray) -> int | None:
-    """Add what stands in quotes to the word; where it goes on after them, None: they stay open."""
+    """Append the quoted text to ``word``; returns its end, or None if the quote is open."""
     quote, end = line[at], len(line)
     at += 1
     while at < end:

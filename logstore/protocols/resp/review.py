@@ -11,7 +11,7 @@ AT_ONCE: Final = 5000  # subscriptions, at a microsecond each; of more, others h
 
 
 def review(door: RespDoor, everyone: Mapping[int, RespClient]) -> None:
-    """Each is told at once what it may do now; what it hears is looked through in steps."""
+    """Apply changed rules to all clients at once, and check their subscriptions in steps."""
     clients = list(everyone.values())
     with door.channels.lock:
         for client in clients:

@@ -111,7 +111,7 @@ class RespSession:
         )
 
     def stand_for(self, asked: Asked) -> None:
-        """Do what is asked for a client of another node."""
+        """Carry out the request of another node's client."""
         client = self._client
         client.relayed, client.database = True, asked.database
         with self._door.channels.lock:
@@ -204,7 +204,7 @@ class RespSession:
         return replies[0] if count == 1 else b"".join(replies)
 
     def _late(self) -> bytes | None:
-        """The replies that were to wait until something is safe, if nothing else has happened."""
+        """The replies that waited for safety, if nothing else has happened; otherwise None."""
         client = self._client
         if client.closed is not None or client.soft_over or client.behind or client.following:
             return None
@@ -216,14 +216,16 @@ class RespSession:
         return replies or None
 
     def _answer_all(self, data: bytes, count: int) -> Sequence[bytes]:
-        """The replies to so many requests; none: they are not all simple, and nothing was done."""
+        """The replies to ``count`` simple requests; empty, with nothing done, if others are among
+        them.
+        """
         requests, clean = self._whole.read(data)
         if not clean or len(requests) != count:
             return ()
         return quick.answer_all(self._client, requests) or ()
 
     def _had_enough(self, taken: int) -> bool:
-        """Whether others have their turn before it goes on."""
+        """Whether other sessions have their turn first."""
         return self._left <= 0 or taken >= BYTES_AT_ONCE
 
     def wake(self, now: float) -> None:
@@ -286,7 +288,7 @@ class RespSession:
     # Taking requests
 
     def _full(self) -> bool:
-        """Whether nothing more is taken for now."""
+        """Whether no more requests are accepted for now."""
         return (
             self._client.closed is not None
             or self._held
@@ -313,7 +315,7 @@ class RespSession:
         return end if self.closed is not None else at
 
     def _take_many(self, data: memoryview) -> int:
-        """Carry out the whole requests that ``data`` begins with; how many bytes they were."""
+        """Carry out the whole requests at the start of ``data``; returns their size in bytes."""
         door, counts = self._door, self._door.counts
         requests, clean = self._whole.read(bytes(data))
         before = counts.executed
@@ -325,7 +327,7 @@ class RespSession:
         return len(data) if clean and done == len(requests) else written(requests[:done])
 
     def _carry_out(self, requests: Sequence[Any]) -> int:
-        """How many were carried out: up to one that is no plain request, or while it is full."""
+        """Carry out plain requests while there is room; returns their number."""
         if len(requests) >= MANY and self._quick() and self._publish_all(requests):
             return len(requests)
         client = self._client
@@ -372,14 +374,14 @@ class RespSession:
         return number
 
     def _keyed(self) -> bool:
-        """Whether the same holds of GET and SET: they ask nobody, and wait for nobody."""
+        """Whether GET and SET are plain: they need no check and wait for no one."""
         client, keys = self._client, self._door.keys
         if not (client.permits.free and keys.open) or client.database in keys.elsewhere:
             return False
         return not keys.standings or keys.is_sure(client.database)
 
     def _publish_all(self, requests: Sequence[Any]) -> bool:
-        """Whether all of them publish; then it is done, column by column."""
+        """Publish, column by column, if all requests are PUBLISH; returns whether they are."""
         if set(map(type, requests)) != _LISTS or set(map(len, requests)) != _THREES:
             return False
         verbs, names, payloads = zip(*requests, strict=True)
@@ -416,7 +418,7 @@ class RespSession:
         return True
 
     def _quick(self) -> bool:
-        """Whether a PUBLISH is nothing but that."""
+        """Whether a PUBLISH has no effect beyond publishing."""
         client = self._client
         if not self._is_plain(client.now):
             return False
@@ -424,7 +426,7 @@ class RespSession:
         return True
 
     def _is_plain(self, now: float) -> bool:
-        """Whether what it asks for is done at once, and the reply is all that comes of it."""
+        """Whether requests are carried out at once, with the reply as the only result."""
         client, door = self._client, self._door
         return (
             client.known
@@ -438,21 +440,22 @@ class RespSession:
 
     @property
     def is_idle(self) -> bool:
-        """Whether all that it has asked for is answered."""
+        """Whether all requests are answered."""
         client = self._client
         if not self._heard or self._begun is not None or client.out or client.working:
             return False
         return client.closed is None and not self._unsafe
 
     def _asked_about_publishing(self) -> Callable[[bytes], bool] | None:
-        """What says whether it may publish to a channel; None: it may to all."""
+        """A check of the channels it may publish to; None if it may publish to all."""
         permits = self._client.permits
         return None if permits.free else permits.may_publish
 
     def _hold(self, request: Sequence[bytes]) -> bool:
-        """Whether it waits, and the connection with it.
+        """Whether the request, and with it the connection, must wait.
 
-        For a history, by CLIENT PAUSE, or because what was published before is on its way to many.
+        It waits for a history, for CLIENT PAUSE, or for earlier messages that go to many
+        subscribers.
         """
         client = self._client
         if not (client.permits.free and client.known) and not self._allowed(request):
@@ -483,13 +486,13 @@ class RespSession:
         return self._held
 
     def _comes_first(self, request: Sequence[bytes]) -> bool:
-        """Whether it is an EXEC of many commands, and others are to have their turn before it."""
+        """Whether the request is an EXEC of many commands that must wait for the next turn."""
         queue = self._client.queue or ()
         many = len(queue) > QUEUED_ALONE and self._left < COMMANDS_AT_ONCE
         return many and request[0].lower() == b"exec"
 
     def _allowed(self, request: Sequence[bytes]) -> bool:
-        """Whether it may be carried out; of many names that is seen when they are come to."""
+        """Whether the command is allowed; a command with many names is checked as it runs."""
         client = self._client
         command = found(request)
         if command is None or not command.takes(len(request)):
@@ -503,16 +506,14 @@ class RespSession:
         return allowed
 
     def _is_unsure(self, request: Sequence[bytes]) -> bool:
-        """Whether it is about keys that another node may serve by now; EXEC: one of what was
-        queued.
-        """
+        """Whether the request uses keys that another node may serve by now; also of EXEC."""
         command = found(request)
         if command is None or self._door.keys.is_sure(self._client.database):
             return False
         return self._client.queue_keyed if command.name == "exec" else is_about_keys(command)
 
     def _publishes(self, request: Sequence[bytes]) -> bool:
-        """Whether it publishes; of EXEC, whether one of what was queued does."""
+        """Whether the request publishes; for EXEC, whether a queued command does."""
         command, queue = COMMANDS.get(request[0].lower()), self._client.queue
         if command is None:
             return False
@@ -521,7 +522,7 @@ class RespSession:
         return command.publishes
 
     def _take_one(self, data: memoryview) -> int:
-        """Carry out the request that ``data`` begins with; how many bytes it was, 0: not there."""
+        """Carry out the request at the start of ``data``; returns its size, 0 if incomplete."""
         begun = self._begun or Begun(
             bytes_max=self._door.budget.request_bytes_max, known=self._client.known
         )
@@ -584,7 +585,7 @@ class RespSession:
         self._out_bytes += sum(map(len, client.out[before:]))
 
     def _changed(self, before: int) -> None:
-        """See whether keys were changed by the command whose replies begin there."""
+        """Check whether the command with the replies from ``before`` on changed keys."""
         client, keys = self._client, self._door.keys
         if keys.awake:
             client.note_stirred()
@@ -629,7 +630,7 @@ class RespSession:
             client.carried_out(command.name)
 
     def _is_too_early(self, command: Command) -> bool:
-        """Whether keys are still read from disk, or could not be; it is told."""
+        """Whether keys are still being read from disk, or could not be; replies with an error."""
         keys = self._door.keys
         if keys.loading and "loading" not in command.flags:
             text = b"Redis is loading the dataset in memory"
@@ -646,13 +647,13 @@ class RespSession:
         return False
 
     def _is_too_large(self, command: Command, arguments: Sequence[bytes]) -> bool:
-        """Whether it may keep what it is given, and one of that is longer than what is kept."""
+        """Whether the command may store its arguments, and one is longer than the limit."""
         if "write" not in command.flags and not command.numkeys:
             return False
         return max(map(len, arguments)) > self._door.limits.value_bytes_max
 
     def _ask(self, command: Command, arguments: Sequence[bytes]) -> Steps:
-        """Carry it out if it is allowed: of many names that takes a while."""
+        """Carry out the command if it is allowed; with many names the check takes several steps."""
         refusal = yield from self._client.permits.asking(command, arguments)
         if refusal is not None:
             self._refuse(command, refusal)
@@ -663,7 +664,7 @@ class RespSession:
             yield from steps
 
     def _do(self, command: Command, arguments: Sequence[bytes]) -> Steps | None:
-        """What is allowed; what is left of it, where it may take long."""
+        """Carry out an allowed command; returns the remaining steps of a long one."""
         client = self._client
         assert command.run is not None
         if client.subscribed and client.version == 2 and not command.while_subscribed:
@@ -705,7 +706,7 @@ class RespSession:
         self._reject(text(self._client.user, refusal), command, "NOPERM")
 
     def _reject(self, said: bytes, command: Command | None = None, code: str = "ERR") -> None:
-        """What was asked can't be carried out; nor can the transaction that it would be part of."""
+        """Refuse a command, and the transaction to which it would belong."""
         client = self._client
         if client.queue is not None:
             client.queue_failed = True
@@ -718,7 +719,7 @@ class RespSession:
 
 
 def _foreign(data: bytes) -> str | None:
-    """What is wrong with a peer's first bytes; None: they may be requests."""
+    """The error for a peer of another protocol; None if the first bytes may be requests."""
     if speaks_tls(data):
         return without_tls(PROTOCOL, "resp.tls.port")
     if speaks_kafka(data):

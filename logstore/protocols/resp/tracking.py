@@ -26,7 +26,7 @@ _MODES: Final = (b"BCAST", b"OPTIN", b"OPTOUT", b"NOLOOP")
 
 
 def _options(client: RespClient, words: Sequence[bytes]) -> Tracking | None:
-    """None: the client was told what is wrong."""
+    """The parsed options; None after an error reply."""
     modes: set[bytes] = set()
     prefixes: list[bytes] = []
     redirect, at = 0, 0
@@ -58,7 +58,7 @@ def _options(client: RespClient, words: Sequence[bytes]) -> Tracking | None:
 
 
 def _conflict(now: Tracking | None, asked: Tracking) -> str | None:
-    """Why the modes can't stand together, or not after those of before."""
+    """Why the modes conflict with each other or with earlier ones; None if they do not."""
     before = now.modes if now is not None else frozenset()
     if asked.prefixes and b"BCAST" not in asked.modes:
         return "PREFIX option requires BCAST mode to be enabled"
@@ -74,7 +74,7 @@ def _conflict(now: Tracking | None, asked: Tracking) -> str | None:
 
 
 def _overlap(now: Tracking | None, prefixes: Sequence[bytes]) -> bytes | None:
-    """Prefixes of one client must not hold each other."""
+    """The error for a client's prefixes that contain each other; None if none do."""
     text = (
         b"Prefix '%b' overlaps with %b prefix '%b'. Prefixes for a single client must not overlap."
     )
@@ -122,7 +122,7 @@ def track(client: RespClient, arguments: Sequence[bytes]) -> None:
 
 
 def stop(client: RespClient) -> None:
-    """It keeps no copies any more."""
+    """Stop tracking: the client keeps no copies."""
     if client.tracking is not None:
         client.tracking = None
         client.door.onlookers.tracked.forget(client)
@@ -178,7 +178,7 @@ def describe(client: RespClient, _: Sequence[bytes]) -> None:
 
 
 def tell_flushed(by: RespClient) -> None:
-    """Tell all who keep copies that the databases were flushed by this client."""
+    """Notify all tracking clients that this client flushed databases."""
     others = [client for client in by.everyone.values() if client is not by]
     for client in (*others, by):
         if client.tracking is not None:

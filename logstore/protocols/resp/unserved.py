@@ -66,7 +66,7 @@ SUBCOMMANDS: Final = _read_subcommands()
 
 
 def unknown(arguments: Sequence[bytes]) -> bytes:
-    """As Redis says it; why, where it is a command of Redis's."""
+    """Redis's error for an unknown command, with the reason if Redis has the command."""
     given = b""
     for argument in arguments[1:]:
         if len(given) >= SHOWN_BYTES:
@@ -78,5 +78,5 @@ def unknown(arguments: Sequence[bytes]) -> bytes:
 
 
 def shown(argument: bytes) -> bytes:
-    """As it stands in an error: in Redis a NUL ends a text."""
+    """The argument as shown in an error: in Redis a NUL ends a text."""
     return argument.partition(b"\0")[0][:SHOWN_BYTES]

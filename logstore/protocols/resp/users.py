@@ -56,12 +56,12 @@ class Changing(NamedTuple):
 
 
 def as_user(who: Identity, name: str) -> Identity:
-    """Another user who came in as this one did."""
+    """The identity of another user who connected in the same way."""
     return replace(who, user=name)
 
 
 def rules_of(user: KeptUser) -> RedisRules:
-    """As Redis shows them, and changes them; of an administrator, what holds."""
+    """The user's rules in Redis's form; for an administrator, the rules in effect."""
     kept = None if user.redis is None else compiled(user.redis).rules
     if ADMINISTRATOR in user.tags:
         return EVERYTHING if kept is None else replace(EVERYTHING, on=kept.on)
@@ -69,7 +69,7 @@ def rules_of(user: KeptUser) -> RedisRules:
 
 
 def known(name: str) -> Collection[str] | None:
-    """As Known: commands that are served here, and those of Redis that are not."""
+    """As Known: the commands that are served here, and Redis's other commands."""
     served = EVERY.get(name.encode())
     if served is not None:
         return [it.decode() for it in served.subcommands]
@@ -80,7 +80,7 @@ def known(name: str) -> Collection[str] | None:
 
 
 def setting(door: RespDoor, permits: Permits, name: str, modifiers: Sequence[bytes]) -> Changing:
-    """What ACL SETUSER comes to. Raises BadModifier, Refused."""
+    """The change that ACL SETUSER requests. Raises BadModifier, Refused."""
     from logstore.access.administration import check_user  # nobody else pays for its imports
 
     access = door.access
@@ -101,13 +101,13 @@ def setting(door: RespDoor, permits: Permits, name: str, modifiers: Sequence[byt
 
 
 def _turned(user: KeptUser, *, on: bool) -> KeptUser:
-    """On or off; what else was kept stands again when he is no administrator any more."""
+    """The user turned on or off; its other rules apply again when it is no administrator."""
     kept = EVERYTHING if user.redis is None else compiled(user.redis).rules
     return user if kept.on == on else replace(user, redis=replace(kept, on=on).text())
 
 
 def _first(name: str, modifiers: Sequence[bytes]) -> Changing:
-    """While everyone may do everything: whoever ends that must be able to go on."""
+    """The change that ends open access; its author must keep enough rights to continue."""
     if name != DEFAULT_USER:
         raise Refused(FIRST)
     rules, passwords = changed(EVERYONE, modifiers, known)
@@ -122,7 +122,7 @@ def _first(name: str, modifiers: Sequence[bytes]) -> Changing:
 def _check_administrator(
     access: Access, permits: Permits, user: KeptUser, rules: RedisRules
 ) -> None:
-    """What Redis's rules may say of one who may do everything: whether he is on."""
+    """Check that Redis's rules only turn an administrator on or off."""
     _check_may(permits, user)
     if (rules.root, rules.more) != (EVERYTHING.root, ()):
         raise Refused(LIMITED.format(user.name))
@@ -139,7 +139,7 @@ def _check_may(permits: Permits, user: KeptUser) -> None:
 
 
 def deleting(door: RespDoor, permits: Permits, names: Sequence[str]) -> Changing:
-    """What ACL DELUSER comes to. Raises Refused."""
+    """The change that ACL DELUSER requests. Raises Refused."""
     from logstore.access.administration import without_user
 
     access = door.access
@@ -157,7 +157,7 @@ def deleting(door: RespDoor, permits: Permits, names: Sequence[str]) -> Changing
 
 
 def change(client: RespClient, arguments: Sequence[bytes], check: Callable[[], Changing]) -> Steps:
-    """Answered when it is durable."""
+    """Make the change; the reply is sent when it is durable."""
 
     def still() -> Changing:
         _check_allowed(client, arguments)
@@ -177,7 +177,7 @@ def change(client: RespClient, arguments: Sequence[bytes], check: Callable[[], C
 
 
 def _check_allowed(client: RespClient, arguments: Sequence[bytes]) -> None:
-    """What took the right away may have come between: others had their turn."""
+    """Check the right again, which may have been lost while the command waited."""
     command = found(arguments)
     assert command is not None, "it is being carried out"
     refusal = client.permits.refusal(command, arguments)
@@ -225,7 +225,7 @@ def _keep(
 
 
 def with_passwords(user: KeptUser, changes: Sequence[PasswordChange]) -> KeptUser | LogstoreError:
-    """In a worker: each of these may take tens of milliseconds."""
+    """Set passwords; called in a worker, because each may take tens of milliseconds."""
     from hmac import compare_digest
 
     from logstore.access.rabbit_hashes import is_of

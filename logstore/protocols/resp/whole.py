@@ -30,7 +30,7 @@ class WholeRequests:
         self._reader = _new_reader()
 
     def read(self, raw: bytes) -> tuple[list[Any], bool]:
-        """The whole requests that these bytes begin with; whether that is all there is."""
+        """The whole requests at the start of the bytes, and whether the bytes end with them."""
         for sign, claim in _CROWDS:
             if sign in raw and claim.search(raw):
                 return [], False
@@ -52,10 +52,10 @@ def _new_reader() -> Any:  # noqa: ANN401  hiredis has no types for it
 
 
 def written(requests: Sequence[Sequence[bytes]]) -> int:
-    """How many bytes these requests were.
+    """The size of these requests in bytes.
 
-    (Or would have been, of a client that writes simple strings where bulk strings belong: its next
-    request will not be understood, and that is the end of it.)
+    If a client wrongly writes simple strings for bulk strings, the size is wrong; its next request
+    is then not understood, and the connection ends.
     """
     heads = sum(len(b"*%d\r\n" % len(request)) for request in requests)
     sizes = Counter(map(len, chain.from_iterable(requests)))  # of 100,000 there are a few

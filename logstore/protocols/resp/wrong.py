@@ -19,5 +19,5 @@ class Wrong(LogstoreError):
 
 
 def wrong_type() -> Wrong:
-    """The key holds something else than the command is for."""
+    """The error for a key whose value has another type than the command expects."""
     return Wrong("Operation against a key holding the wrong kind of value", "WRONGTYPE")

@@ -28,7 +28,7 @@ NO_TIMEOUT: Final = "timeout is not a float or out of range"
 
 
 def timeout_of(client: RespClient, text: bytes) -> float:
-    """Seconds; 0: for ever. Raises Wrong."""
+    """The timeout in seconds; 0 means for ever. Raises Wrong."""
     given = as_long_double(text)
     if given is None:
         raise Wrong(NO_TIMEOUT)
@@ -52,9 +52,9 @@ def wait(
     attempt: Attempt,
     nothing: bytes,
 ) -> Steps | None:
-    """Say what there is, or wait for it; ``nothing`` is said where it does not come in time.
+    """Reply with available elements, or wait for some; reply ``nothing`` on a timeout.
 
-    Raises Wrong. A timeout of 0: for ever.
+    A timeout of 0 means for ever. Raises Wrong.
     """
     reply: bytes | None = None
 
@@ -83,7 +83,7 @@ def wait(
 
 
 def _waiting(client: RespClient, blocked: Blocked, timeout_s: float) -> Steps:
-    """What there was at last; None: it did not come in time."""
+    """The result of the wait; None on a timeout."""
     onlookers = client.door.onlookers
 
     def begin(go_on: GoOn) -> None:

@@ -14,7 +14,7 @@ DRAWN_MAX: Final = 1 << 20  # of a collection that may be smaller: a count alone
 
 
 def places(size: int, asked: int) -> Generator[int, None, list[int]]:
-    """Up to so many different places; below 0, just as many, some of them perhaps again."""
+    """Up to ``asked`` distinct random places; if negative, exactly that many with repetition."""
     if -asked > DRAWN_MAX:
         raise Wrong(f"value is out of range: at most {DRAWN_MAX} may be drawn")
     found: list[int] = []
@@ -37,5 +37,5 @@ def say_drawn(
     items: Sequence[Item],
     written: Callable[[Sequence[Item]], bytes],
 ) -> Steps:
-    """As ``saying``; what is drawn again and again may be more than there is memory for."""
+    """As ``saying``, with a limit, because repeated draws may exceed the memory."""
     yield from saying(client, head, items, written, client.door.budget.request_bytes_max)

@@ -27,7 +27,9 @@ def reads(
     key_flags: KeyFlags = LOOK, *, keys: tuple[int, int, int] = FIRST, fast: bool = True,
     tips: tuple[str, ...] = (), many: bool = False, numkeys: int = 0,
 ) -> Command:  # fmt: skip
-    """``numkeys``: where it stands how many keys follow; ``keys`` are those that stand apart."""
+    """A reading command. ``numkeys``: the position of the number of keys; ``keys``: keys
+    before it.
+    """
     movable = ("movablekeys",) if numkeys else ()
     return Command(
         name, arity, run, summary, since, group, ("readonly", *("fast",) * fast, *movable),
@@ -42,7 +44,7 @@ def writes(
     tips: tuple[str, ...] = (), many: bool = False, oom: bool = False, blocks: bool = False,
     numkeys: int = 0,
 ) -> Command:  # fmt: skip
-    """``oom``: it takes more memory; ``blocks``: it may wait for something to be there."""
+    """A writing command. ``oom``: it needs more memory; ``blocks``: it may wait for elements."""
     movable = ("movablekeys",) if numkeys else ()
     return Command(
         name, arity, run, summary, since, group,
@@ -54,7 +56,7 @@ def writes(
 
 
 def _apart(keys: tuple[int, int, int], key_flags: KeyFlags) -> tuple[int, int, int]:
-    """The keys that stand apart from those that are counted."""
+    """The positions of keys outside of the counted ones."""
     return keys if len(key_flags) > 1 else NONE
 
 

@@ -18,7 +18,7 @@ UNITS: Final = {b"EX": (1000, True), b"PX": (1, True), b"EXAT": (1000, False), b
 
 
 def deadline_of(space: Keyspace, text: bytes, unit_ms: int, name: str, *, from_now: bool) -> int:
-    """When a value expires that a command puts. Raises Wrong."""
+    """The time at which a value set by the command expires. Raises Wrong."""
     time = integer_of(text)
     if time <= 0 or time * unit_ms > TIME_MAX:
         raise _bad_time(name)
@@ -52,7 +52,7 @@ def _condition(arguments: Sequence[bytes]) -> frozenset[bytes]:
 
 
 def _holds(condition: frozenset[bytes], now: int | None, wanted: int) -> bool:
-    """Whether a key with the one deadline, or none, may get the other."""
+    """Whether the condition lets a key's deadline, or the lack of one, be replaced."""
     if b"nx" in condition and now is not None:
         return False
     if b"xx" in condition and now is None:

@@ -23,7 +23,7 @@ EMPTY: Final = array([bulk(b"0"), array([])])
 
 
 def cursor_of(text: bytes) -> int:
-    """As C's ``strtoul`` reads it, up to the last byte and without a space. Raises Wrong."""
+    """A cursor, parsed like C's ``strtoul``, which must use all bytes. Raises Wrong."""
     digits = text[1:] if text[:1] in (b"-", b"+") else text
     if not text:
         return 0
@@ -33,7 +33,7 @@ def cursor_of(text: bytes) -> int:
 
 
 def options(words: Sequence[bytes]) -> tuple[Pattern | None, int]:
-    """MATCH and COUNT. Raises Wrong."""
+    """The options MATCH and COUNT. Raises Wrong."""
     pattern: Pattern | None = None
     count, at = COUNT, 0
     while at < len(words):
@@ -60,7 +60,9 @@ def scan(
     some: Callable[[Kind, int, int], tuple[int, list[bytes]]],
     shown: Callable[[Kind, bytes], Sequence[bytes]],
 ) -> Steps:
-    """``some``: so many names from a cursor on, and the next; ``shown``: what is said of one."""
+    """``some``: returns names from a cursor on, and the next cursor; ``shown``: the replies for a
+    name.
+    """
     cursor = cursor_of(arguments[2])
     found = see(client, arguments[1], kind)
     if found is None:

@@ -70,7 +70,7 @@ def _exists(client: RespClient, arguments: Sequence[bytes]) -> Steps:
 
 
 def kind_of(value: object | None) -> bytes:
-    """As TYPE says it."""
+    """The type of a value as TYPE names it."""
     if value is None:
         return b"none"
     return b"string" if type(value) is bytes else value.kind.encode()  # type: ignore[attr-defined]
@@ -81,7 +81,7 @@ def _type(client: RespClient, arguments: Sequence[bytes]) -> bytes:
 
 
 def _rename(*, fresh: bool) -> Run:
-    """``fresh``: only to a name that is not there."""
+    """The RENAME command; ``fresh``: only to a name that does not exist."""
 
     def run(client: RespClient, arguments: Sequence[bytes]) -> bytes:
         key, name, space = arguments[1], arguments[2], keyspace(client)
@@ -169,7 +169,7 @@ def _dump(client: RespClient, arguments: Sequence[bytes]) -> bytes:
 
 
 def _small(value: object) -> int | None:
-    """The number that a string is, if Redis keeps it as one."""
+    """The number in a string that Redis would store as a number; otherwise None."""
     return as_integer(value) if type(value) is bytes and len(value) <= 20 else None
 
 

@@ -213,7 +213,7 @@ def _random(client: RespClient, arguments: Sequence[bytes]) -> Steps:
 
 
 def _drawn(found: Hash, asked: int) -> Generator[int, None, list[bytes]]:
-    """So many different fields, or all; below 0, just as many, some of them perhaps again."""
+    """Up to ``asked`` distinct random fields; if negative, exactly that many with repetition."""
     if asked >= len(found):
         return list(found.fields)
     fields = list(found.fields) if found.order is None else found.order.items

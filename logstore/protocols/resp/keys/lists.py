@@ -51,7 +51,7 @@ PUSH_ONE: Final = {LEFT: List.push_left, RIGHT: List.push_right}
 
 
 def end_of(word: bytes) -> bytes:
-    """LEFT or RIGHT. Raises Wrong."""
+    """Parse LEFT or RIGHT. Raises Wrong."""
     end = word.lower()
     if end not in POPPED:
         raise Wrong(SYNTAX)
@@ -79,7 +79,7 @@ def _push(end: bytes, *, make_it: bool = True) -> Run:
 def pop_some(
     client: RespClient, key: bytes, found: List, end: bytes, most: int
 ) -> Generator[int, None, list[bytes]]:
-    """Take up to so many from this end."""
+    """Remove and return up to ``most`` elements from this end."""
     pop, items = POP_ONE[end], list[bytes]()
     for some in some_of(range(min(most, len(found)))):
         items += [pop(found) for _ in some]
@@ -114,7 +114,7 @@ def _length(client: RespClient, arguments: Sequence[bytes]) -> None:
 
 
 def _at(found: List, text: bytes) -> int | None:
-    """Which place an index means; None: there is none."""
+    """The position of an index; None if it is out of range."""
     at = integer_of(text)
     at += len(found) * (at < 0)
     return at if 0 <= at < len(found) else None
@@ -160,7 +160,7 @@ def _insert(client: RespClient, arguments: Sequence[bytes]) -> Steps:
 
 
 def bounds(start: int, stop: int, size: int) -> tuple[int, int]:
-    """From the one to the other, both counted in, as a range of Python; empty where it is none."""
+    """An inclusive range of Redis as a Python range; empty if it selects nothing."""
     start = max(start + size * (start < 0), 0)
     stop += size * (stop < 0)
     return (start, min(stop + 1, size)) if start <= stop and start < size else (0, 0)
@@ -243,7 +243,7 @@ def _numbers(places: Sequence[int]) -> bytes:
 def _places(
     found: List, item: bytes, rank: int, most: int, looked_at: int
 ) -> Generator[int, None, list[int]]:
-    """``most``: -1 for one, 0 for all; so with ``looked_at``."""
+    """Positions of the item. ``most`` and ``looked_at``: -1 for one, 0 for all."""
     size, skipped = len(found), abs(rank) - 1
     items = islice(found.items if rank > 0 else reversed(found.items), looked_at or None)
     enough = skipped + max(most, 1) if most else math.inf
@@ -260,7 +260,7 @@ def _places(
 def moved(
     client: RespClient, source: bytes, target: bytes, ends: tuple[bytes, bytes]
 ) -> bytes | None:
-    """The element that went from one list to the other, if there was one. Raises Wrong."""
+    """Move an element between lists; returns it, or None from an empty list. Raises Wrong."""
     taken = find(client, source, List)
     if taken is None:
         return None
@@ -287,7 +287,7 @@ def _move_round(client: RespClient, arguments: Sequence[bytes]) -> None:
 def many_pops(
     arguments: Sequence[bytes], at: int, ends: Callable[[bytes], bytes]
 ) -> tuple[Sequence[bytes], bytes, int]:
-    """Keys, which end and how many, of LMPOP and its kin: from their number on. Raises Wrong."""
+    """The keys, end and count of LMPOP and its kin, from the number of keys on. Raises Wrong."""
     keys, at = some_keys(arguments, at, NO_KEYS)
     if at >= len(arguments):
         raise Wrong(SYNTAX)
@@ -302,7 +302,7 @@ def many_pops(
 def popped(
     client: RespClient, keys: Sequence[bytes], end: bytes, most: int
 ) -> Generator[int, None, bytes | None]:
-    """What LMPOP says, if one of the lists is there. Raises Wrong."""
+    """The reply of LMPOP; None if all lists are empty. Raises Wrong."""
     key, found = yield from first_of(client, keys, List)
     if found is None:
         return None

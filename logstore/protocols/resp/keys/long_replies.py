@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 def plain(items: Sequence[bytes]) -> bytes:
-    """Bulk strings."""
+    """Encode items as bulk strings."""
     return b"".join([b"$%d\r\n%b\r\n" % (len(it), it) for it in items])
 
 
@@ -22,7 +22,7 @@ def say(
     items: Sequence[Item],
     written: Callable[[Sequence[Item]], bytes],
 ) -> Steps | None:
-    """``items`` change no more, whatever becomes of what they were taken from."""
+    """Reply with items, which must not change, even if their collection does."""
     if len(items) <= AT_ONCE:
         client.say(head + written(items))
         return None
@@ -36,7 +36,7 @@ def saying(
     written: Callable[[Sequence[Item]], bytes],
     bytes_max: float = math.inf,
 ) -> Steps:
-    """The same as a part of other steps; who would be told more than ``bytes_max`` is cut off."""
+    """As ``say``, in steps; a client whose reply exceeds ``bytes_max`` is disconnected."""
     parts, size = [head], 0
     for at in range(0, len(items), AT_ONCE):
         some = items[at : at + AT_ONCE]

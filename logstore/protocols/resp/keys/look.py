@@ -13,7 +13,7 @@ BAD_INTEGER: Final = "value is not an integer or out of range"
 
 
 def keyspace(client: RespClient, database: int | None = None) -> Keyspace:
-    """The database that it has selected, or another one. Raises Wrong: it is served elsewhere."""
+    """The selected or another database. Raises Wrong if another node serves it."""
     number = client.database if database is None else database
     keys = client.door.keys
     if keys.elsewhere:
@@ -29,7 +29,7 @@ def check_served(keys: Keys, database: int) -> None:
 
 
 def look(client: RespClient, key: bytes, database: int | None = None) -> object | None:
-    """The value of a key, or None, without it being counted. Raises Wrong as ``keyspace``."""
+    """The value of a key, or None; counts no hit or miss. Raises Wrong as ``keyspace``."""
     number = client.database if database is None else database
     keys = client.door.keys
     if keys.elsewhere:
@@ -41,7 +41,7 @@ def look(client: RespClient, key: bytes, database: int | None = None) -> object 
 
 
 def seen(client: RespClient, key: bytes) -> object | None:
-    """The same of one that is read: a hit or a miss."""
+    """The value of a key that is read; counts a hit or a miss. Raises Wrong as ``keyspace``."""
     value = look(client, key)
     space = keyspace(client)
     if value is None:
@@ -56,7 +56,7 @@ def seen(client: RespClient, key: bytes) -> object | None:
 
 
 def all_seen(client: RespClient) -> Keyspace:
-    """The database, of whoever looks at all of it. Raises Wrong as ``keyspace``."""
+    """The database, for a command that reads all of it. Raises Wrong as ``keyspace``."""
     space = keyspace(client)
     journal = client.door.keys.journals[client.database]
     if journal.unsafe:
@@ -65,12 +65,12 @@ def all_seen(client: RespClient) -> Keyspace:
 
 
 def string(client: RespClient, key: bytes) -> bytes | None:
-    """The string that a key is read for. Raises Wrong."""
+    """The string at a key that is read. Raises Wrong."""
     return _string(seen(client, key))
 
 
 def string_there(client: RespClient, key: bytes) -> bytes | None:
-    """The string that a key is to be changed from. Raises Wrong."""
+    """The string at a key that is to be changed. Raises Wrong."""
     return _string(look(client, key))
 
 
@@ -81,7 +81,7 @@ def _string(value: object | None) -> bytes | None:
 
 
 def integer_of(text: bytes, wrong: str = BAD_INTEGER) -> int:
-    """A 64-bit number. Raises Wrong."""
+    """Parse a 64-bit number. Raises Wrong."""
     number = as_integer(text)
     if number is None:
         raise Wrong(wrong)
@@ -89,7 +89,7 @@ def integer_of(text: bytes, wrong: str = BAD_INTEGER) -> int:
 
 
 def small_integer_of(text: bytes) -> int:
-    """A number as C's int holds it. Raises Wrong."""
+    """Parse a number in the range of C's int. Raises Wrong."""
     number = as_integer(text)
     if number is None or not -(2**31) <= number < 2**31:
         raise Wrong(BAD_INTEGER)
@@ -97,7 +97,7 @@ def small_integer_of(text: bytes) -> int:
 
 
 def database_of(text: bytes, count: int) -> int:
-    """A database's number. Raises Wrong."""
+    """Parse a database's number. Raises Wrong."""
     number = small_integer_of(text)
     if not 0 <= number < count:
         raise Wrong("DB index is out of range")
@@ -105,5 +105,5 @@ def database_of(text: bytes, count: int) -> int:
 
 
 def words(arguments: Sequence[bytes]) -> list[bytes]:
-    """Options, whatever letters they are written in."""
+    """The options in upper case."""
     return [it.upper() for it in arguments]

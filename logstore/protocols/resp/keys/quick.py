@@ -39,9 +39,9 @@ _STRINGS: Final = {bytes, NoneType}  # what may be under a key
 
 
 def alike(data: bytes) -> int:
-    """How many requests these bytes seem to be, all GETs or all SETs; 0: they are something else.
+    """The number of requests that these bytes seem to be, all GET or all SET; otherwise 0.
 
-    A key or a value may look like a request, so they are to be looked at again.
+    A key or a value may look like a request, so the caller must parse the bytes.
     """
     head = data[:_HEAD_BYTES]
     if head not in _HEADS:
@@ -51,7 +51,7 @@ def alike(data: bytes) -> int:
 
 
 def answer(client: RespClient, data: bytes) -> bytes | None:
-    """The reply to bytes that seem to be one request; None: they are not, or not a simple one."""
+    """The reply to bytes that seem to be one request; None if they are not a simple one."""
     parts = data.split(_ENDS, _SET_PARTS - 1)
     count = len(parts)
     if parts[-1] or count < _GET_PARTS or not _is_length(parts[3], key := parts[4]):
@@ -67,7 +67,7 @@ def answer(client: RespClient, data: bytes) -> bytes | None:
 
 
 def answer_all(client: RespClient, requests: Sequence[Any]) -> Sequence[bytes] | None:
-    """The replies to requests that are all alike; None: they are not, or are not simple."""
+    """The replies to requests of one kind; None if they are not all simple."""
     if set(map(type, requests)) != {list}:
         return None
     [words, *others] = set(map(len, requests))
@@ -88,9 +88,9 @@ def answer_all(client: RespClient, requests: Sequence[Any]) -> Sequence[bytes] |
 
 
 def carry_out(client: RespClient, requests: Sequence[Any], at: int) -> tuple[int, int]:
-    """Those from ``at`` on, up to one that is not that simple; their replies are in ``out``.
+    """Carry out requests from ``at`` on, up to one that is not simple; replies go to ``out``.
 
-    The place of that one, and how many bytes were replied.
+    Returns the index of that request, and the number of reply bytes.
     """
     begin = len(client.out)
     some = requests[at:] if at else requests
@@ -105,7 +105,7 @@ def carry_out(client: RespClient, requests: Sequence[Any], at: int) -> tuple[int
 
 
 def _one_by_one(client: RespClient, requests: Sequence[Any]) -> Sequence[bytes]:
-    """The replies to those up to one that is not that simple."""
+    """The replies to the requests before the first that is not simple."""
     replies: list[bytes] = []
     space = _simple_space(client)
     if space is None:
@@ -132,7 +132,7 @@ def _one_by_one(client: RespClient, requests: Sequence[Any]) -> Sequence[bytes]:
 
 
 def _simple_space(client: RespClient) -> Keyspace | None:
-    """The client's database; None: more is to be done than to get and to set."""
+    """The client's database; None if GET and SET there have side effects."""
     space = client.door.keys.databases[client.database]
     if space.told is not None or space.touch is not None or space.levels.rules:
         return None
@@ -238,7 +238,7 @@ def _set_all(
 
 
 def _wrote(client: RespClient, space: Keyspace) -> None:
-    """Something of it is dirty; the client waits for that, where it is to be synced first."""
+    """Note that the database is dirty; the client waits for the sync if one is required."""
     if space.levels.default is Level.TURN:
         space.must = True
         journal = _journal(client)

@@ -24,17 +24,17 @@ def _as(value: object | None, kind: type[Kind]) -> Kind | None:
 
 
 def see(client: RespClient, key: bytes, kind: type[Kind]) -> Kind | None:
-    """The collection that is read. Raises Wrong where there is something else."""
+    """The collection at a key that is read. Raises Wrong if the value has another type."""
     return _as(seen(client, key), kind)
 
 
 def find(client: RespClient, key: bytes, kind: type[Kind]) -> Kind | None:
-    """The collection that is to be changed. Raises Wrong where there is something else."""
+    """The collection at a key that is to be changed. Raises Wrong if the value has another type."""
     return _as(look(client, key), kind)
 
 
 def make(client: RespClient, key: bytes, kind: type[Kind]) -> Kind:
-    """The same; a new one where there is none, which is there once ``wrote`` is told of it."""
+    """As ``find``, or a new collection, which exists once ``wrote`` is called."""
     found = find(client, key, kind)
     return kind() if found is None else found
 
@@ -42,7 +42,7 @@ def make(client: RespClient, key: bytes, kind: type[Kind]) -> Kind:
 def first_of(
     client: RespClient, keys: Sequence[bytes], kind: type[Kind]
 ) -> Generator[int, None, tuple[bytes, Kind | None]]:
-    """The first of these keys under which there is one, to be changed. Raises Wrong."""
+    """The first key with a collection, which is to be changed. Raises Wrong."""
     for some in some_of(keys):
         for key in some:
             found = find(client, key, kind)
@@ -53,7 +53,7 @@ def first_of(
 
 
 def wrote(client: RespClient, key: bytes, value: Collection, event: str) -> None:
-    """The collection was changed, or is new; where it has become empty, the key is gone."""
+    """Note that the collection was changed or created; removes the key of an empty one."""
     space = keyspace(client)
     if space.values.get(key) is not value:
         _keep(space, key, value)
@@ -72,7 +72,7 @@ def wrote(client: RespClient, key: bytes, value: Collection, event: str) -> None
 
 
 def store(client: RespClient, key: bytes, value: Collection, event: str) -> None:
-    """Whatever was under the key, this is now; an empty one is none."""
+    """Replace the value of the key; an empty collection removes the key."""
     space = keyspace(client)
     look(client, key)
     if len(value):

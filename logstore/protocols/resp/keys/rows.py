@@ -33,7 +33,7 @@ ReplyInSteps = Callable[[RespClient, Sequence[bytes]], Steps]
 
 
 def says(reply: Reply) -> Run:
-    """Carries out a command that gives its one reply."""
+    """A handler of a command with one reply."""
 
     def run(client: RespClient, arguments: Sequence[bytes]) -> None:
         client.say(reply(client, arguments))
@@ -42,9 +42,9 @@ def says(reply: Reply) -> Run:
 
 
 def in_parts(steps: ReplyInSteps) -> Run:
-    """The same of one that may be about much: nobody else sees it half done.
+    """As ``says``, for a command that may be large; no other client sees it half done.
 
-    It yields after each part how many keys or elements that was, and does not wait.
+    ``steps`` yields after each part its number of keys or elements, and never waits.
     """
 
     def run(client: RespClient, arguments: Sequence[bytes]) -> Steps | None:
@@ -61,9 +61,9 @@ def in_parts(steps: ReplyInSteps) -> Run:
 
 
 def alone(client: RespClient, steps: Steps) -> Steps:
-    """While it is under way nobody else does anything about keys.
+    """Run steps while no other client uses keys.
 
-    A script is in one go, and so is what it calls.
+    A script runs in one step, and so do the commands that it calls.
     """
     keys = client.door.keys
     taken = not client.in_transaction and keys.take(client)
@@ -79,14 +79,14 @@ def alone(client: RespClient, steps: Steps) -> Steps:
 
 
 def not_held_up(client: RespClient) -> Steps:
-    """Wait until nobody else does something that is not to be seen half done."""
+    """Wait until no other client runs a command that must not be seen half done."""
     keys = client.door.keys
     while keys.is_held_from(client):
         yield lambda go_on: keys.held_up(client, lambda: go_on(None))
 
 
 def parts(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """So many at a time as are gone through in one go."""
+    """The items in groups that are processed in one step."""
     for at in range(0, len(items), AT_ONCE):
         yield items[at : at + AT_ONCE]
 
@@ -96,7 +96,7 @@ def read(
     keys: tuple[int, int, int] = FIRST, key_flags: KeyFlags = LOOK, fast: bool = True,
     group: str = "generic", tips: tuple[str, ...] = (), more: tuple[str, ...] = (),
 ) -> Command:  # fmt: skip
-    """One that changes nothing."""
+    """A command that changes nothing."""
     return Command(
         name, arity, run, summary, since, group, ("readonly", *("fast",) * fast),
         (_category(group), "@read", "@fast" if fast else "@slow", *more), tips, keys, key_flags,
@@ -110,7 +110,7 @@ def write(
     group: str = "generic", tips: tuple[str, ...] = (), more: tuple[str, ...] = (),
     grows: bool = False,
 ) -> Command:  # fmt: skip
-    """One that may change something; ``grows``: so that more memory is needed."""
+    """A command that may change keys; ``grows``: it may need more memory."""
     return Command(
         name, arity, run, summary, since, group,
         ("write", *("denyoom",) * grows, *("fast",) * fast),

@@ -11,7 +11,7 @@ from logstore.protocols.resp.wrong import Wrong
 
 
 def _sync(client: RespClient) -> None:
-    """Wait for what was changed under ``everysec``, too."""
+    """Wait for all changes to be synced, even under ``everysec``."""
     keys = client.door.keys
     keys.end_turn()
     for journal in keys.journals:

@@ -34,7 +34,7 @@ class Scan(NamedTuple):
 
 
 def _cursor(text: bytes) -> int:
-    """As C's ``strtoul`` reads it, up to the last byte and without a space. Raises Wrong."""
+    """A cursor, parsed like C's ``strtoul``, which must use all bytes. Raises Wrong."""
     digits = text[1:] if text[:1] in (b"-", b"+") else text
     if text and not (digits.isdigit() and int(digits[:21]) <= CURSOR_MAX):
         raise Wrong("invalid cursor")
@@ -64,7 +64,7 @@ def _asked(arguments: Sequence[bytes]) -> Scan:
 
 
 def _pattern(text: bytes | None) -> Pattern | None:
-    """None: it matches all. Raises Wrong."""
+    """Parse a pattern; None if it matches everything. Raises Wrong."""
     if text is None or text == b"*":
         return None
     try:
@@ -76,7 +76,7 @@ def _pattern(text: bytes | None) -> Pattern | None:
 def _matching(
     client: RespClient, keys: Sequence[bytes], pattern: Pattern | None
 ) -> Generator[int, None, list[bytes]]:
-    """Those that match, and that one may know of."""
+    """The keys that match and that the client may see."""
     sees: Callable[[bytes], bool] = client.permits.may_see_key
     some = keys if client.permits.sees_all_keys else [key for key in keys if sees(key)]
     if pattern is None:
@@ -152,7 +152,7 @@ def _flushall(client: RespClient, arguments: Sequence[bytes]) -> Steps | None:
 
 
 def _flushing_elsewhere(client: RespClient) -> Steps:
-    """Each database by itself; those that are served here at last."""
+    """Flush databases one by one, those of this node last."""
     yield from flush_elsewhere(client)
     elsewhere = client.door.keys.elsewhere
     _flush_all(client, [it for it in range(DATABASES) if it not in elsewhere])

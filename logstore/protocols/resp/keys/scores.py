@@ -56,14 +56,14 @@ class Among(NamedTuple):
 
     @classmethod
     def of(cls, by: bytes, low: bytes, high: bytes) -> "Among":
-        """As a command's words say it. Raises Wrong."""
+        """Parse a range from a command's words. Raises Wrong."""
         if by == BY_RANK:
             return cls(by, integer_of(low), integer_of(high))
         read = _score_end if by == BY_SCORE else _name_end
         return cls(by, read(low), read(high))
 
     def ranks(self, found: SortedSet) -> tuple[int, int]:
-        """The ranks of these, from the first to the one after the last."""
+        """The range as ranks, from the first to one past the last."""
         low, high = self.low, self.high
         size = len(found)
         if isinstance(low, int) or isinstance(high, int):
@@ -77,7 +77,7 @@ class Among(NamedTuple):
 
 
 def _after(score: float) -> tuple[float]:
-    """A bound behind all that have this score."""
+    """A bound just above all members with this score."""
     return (math.nextafter(score, math.inf),)
 
 
@@ -92,7 +92,7 @@ def _scored(found: SortedSet, low: End, high: End) -> tuple[int, int]:
 
 
 def _named(found: SortedSet, low: End, high: End) -> tuple[int, int]:
-    """Of members that all have one score, as they should; of others as far as Redis says it."""
+    """The range by name of members with equal scores; with others, as far as Redis defines it."""
     if low.most or high.least:
         return 0, 0
     size, ranking = len(found), found.ranking
@@ -109,7 +109,7 @@ def _named(found: SortedSet, low: End, high: End) -> tuple[int, int]:
 
 
 def _walked(members: Sequence[bytes], low: End, high: End) -> tuple[int, int]:
-    """Of few members: from the first that is not before the range up to one that is after it."""
+    """As ``_named``, for few members: up to the first member after the range."""
     start = 0
     while start < len(members) and not (
         low.least or (members[start] > low.name if low.open else members[start] >= low.name)
@@ -132,7 +132,7 @@ def score_reply(score: float, version: Version) -> bytes:
 
 
 def flat(entries: Sequence[Entry], version: Version) -> list[bytes]:
-    """Replies: each member, and its score."""
+    """The replies of each member followed by its score."""
     parts: list[bytes] = []
     for score, member in entries:
         parts += (bulk(member), score_reply(score, version))
@@ -142,9 +142,9 @@ def flat(entries: Sequence[Entry], version: Version) -> list[bytes]:
 def entries_in_parts(
     entries: Sequence[Entry], version: Version, *, scored: bool
 ) -> tuple[bytes, Callable[[Sequence[Entry]], bytes]]:
-    """Members; with their scores these are pairs, or in RESP2 follow each other.
+    """The head of the reply, and a function that encodes some of the entries.
 
-    What the reply begins with, and what writes some of them.
+    With scores the entries are pairs in RESP3, and alternate in RESP2.
     """
 
     def members(some: Sequence[Entry]) -> bytes:
@@ -162,6 +162,6 @@ def entries_in_parts(
 
 
 def say_entries(client: RespClient, entries: Sequence[Entry], *, scored: bool) -> Steps:
-    """Say them."""
+    """Reply with entries."""
     head, written = entries_in_parts(entries, client.version, scored=scored)
     yield from saying(client, head, entries, written)

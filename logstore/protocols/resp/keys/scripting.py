@@ -95,7 +95,7 @@ class Calling:
         return command
 
     def _run(self, command: Command, arguments: Sequence[bytes]) -> bytes:
-        """The reply, in RESP2."""
+        """The command's reply, in RESP2."""
         assert command.run is not None
         out: list[bytes] = []
         with self._apart(out):
@@ -105,7 +105,7 @@ class Calling:
 
     @contextmanager
     def _apart(self, out: list[bytes]) -> Iterator[None]:
-        """What the client is told meanwhile is there instead, in RESP2. Raises Failed."""
+        """Collect the client's replies in ``out``, in RESP2. Raises Failed."""
         client = self._client
         before, version, replying = client.out, client.version, client.replying
         client.out, client.version, client.replying = out, 2, REPLY_ON
@@ -124,7 +124,7 @@ def _failed(wrong: Wrong) -> Failed:
 
 
 def _split(arguments: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[bytes]]:
-    """KEYS and ARGV. Raises Wrong."""
+    """The arguments KEYS and ARGV. Raises Wrong."""
     count = integer_of(arguments[2])
     if count > len(arguments) - 3:
         raise Wrong("Number of keys can't be greater than number of args")
@@ -159,7 +159,7 @@ def _to_the_end(client: RespClient, steps: Generator[int, None, Value], sha: byt
 
 
 def _wrong(failed: Failed, sha: bytes) -> Wrong:
-    """As Redis 7 says it: which script it was stands behind."""
+    """The error in Redis 7's form, followed by the script's SHA-1."""
     code, _, text = failed.text.partition(b" ")
     if not text:
         return Wrong(code, "ERR")

@@ -201,7 +201,7 @@ def _intersection(sets: Sets) -> Found:
 
 
 def _sieved(members: list[bytes], other: Set, *, there: bool) -> Found:
-    """Those that are in the other set, or not."""
+    """The members that the other set contains, or does not contain."""
     names, left = other.members.places, list[bytes]()
     for some in parts_of(members, LOOKED_AT_ONCE):
         left += [it for it in some if (it in names) is there]

@@ -48,7 +48,7 @@ class Asked(NamedTuple):
 def _asked(
     words: Sequence[bytes], by: bytes | None, reverse: bool | None, *, stored: bool
 ) -> Asked:
-    """``by``, ``reverse``: what the command's name says. Raises Wrong."""
+    """Parse the options. ``by``, ``reverse``: implied by the command's name. Raises Wrong."""
     scored, offset, most, at = False, 0, -1, 0
     while at < len(words):
         word = words[at].upper()
@@ -75,7 +75,7 @@ def _asked(
 
 
 def _chosen(client: RespClient, key: bytes, ends: Sequence[bytes], asked: Asked) -> list[Entry]:
-    """The entries that are asked for, in their order. Raises Wrong."""
+    """The selected entries in order. Raises Wrong."""
     low, high = reversed(ends) if asked.reverse and asked.by != BY_RANK else ends
     among = Among.of(asked.by, low, high)
     found = see(client, key, SortedSet)

@@ -120,7 +120,7 @@ class Adding:
         self.faulty = False  # a score would be no number; nothing is done after that
 
     def put(self, score: float, member: bytes) -> None:
-        """One of its pairs."""
+        """Add one pair."""
         if self.faulty:
             return
         found, options = self._found, self._options
@@ -213,7 +213,7 @@ def _rank(*, reverse: bool) -> Run:
 def pop_some(
     client: RespClient, key: bytes, found: SortedSet, end: bytes, most: int
 ) -> Generator[int, None, list[Entry]]:
-    """Take up to so many from this end."""
+    """Remove and return up to ``most`` entries from this end."""
     size = len(found)
     most = min(most, size)
     entries = found.ranking.slice(0, most) if end == MIN else found.ranking.slice(size - most, size)
@@ -244,7 +244,7 @@ def _pop(end: bytes) -> Run:
 
 
 def end_of(word: bytes) -> bytes:
-    """MIN or MAX. Raises Wrong."""
+    """Parse MIN or MAX. Raises Wrong."""
     end = word.lower()
     if end not in POPPED:
         raise Wrong(SYNTAX)
@@ -254,7 +254,7 @@ def end_of(word: bytes) -> bytes:
 def popped(
     client: RespClient, keys: Sequence[bytes], end: bytes, most: int
 ) -> Generator[int, None, bytes | None]:
-    """What ZMPOP says, if one of the sets is there. Raises Wrong."""
+    """The reply of ZMPOP; None if all sets are empty. Raises Wrong."""
     key, found = yield from first_of(client, keys, SortedSet)
     if found is None:
         return None

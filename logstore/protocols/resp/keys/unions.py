@@ -90,7 +90,7 @@ def _asked(
     stored: bool,
     counted: bool,
 ) -> Generator[int, None, Asked]:
-    """``at``: where the number of keys stands. Raises Wrong."""
+    """Parse the arguments. ``at``: the position of the number of keys. Raises Wrong."""
     many = integer_of(arguments[at])
     if many < 1:
         name = arguments[0].decode().lower()
@@ -128,7 +128,9 @@ def _weighted(score: float, weight: float) -> float:
 
 
 def _combined(asked: Asked, how: str) -> Generator[int, None, Scores]:
-    """As Redis does it: from the smallest to the largest, since the order of sums counts."""
+    """Combine the sets as Redis does, from the smallest: the order of floating-point sums
+    matters.
+    """
     if how == DIFF:
         return (yield from _difference(asked.sources))
     return (yield from _aggregated(asked, how))

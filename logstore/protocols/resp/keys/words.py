@@ -14,12 +14,12 @@ LONG_MAX: Final = 2**63 - 1
 
 
 def wrong_count(name: str) -> Wrong:
-    """The command has too many or too few arguments."""
+    """The error for too many or too few arguments."""
     return Wrong(f"wrong number of arguments for '{name}' command")
 
 
 def within(text: bytes, least: int, most: int, wrong: str | None = None) -> int:
-    """An integer from the one to the other. Raises Wrong."""
+    """Parse an integer in this range. Raises Wrong."""
     number = integer_of(text, wrong or BAD_INTEGER)
     if not least <= number <= most:
         raise Wrong(wrong or f"value is out of range, value must between {least} and {most}")
@@ -27,7 +27,7 @@ def within(text: bytes, least: int, most: int, wrong: str | None = None) -> int:
 
 
 def count(text: bytes, wrong: str = NOT_POSITIVE) -> int:
-    """One that is not below 0. Raises Wrong."""
+    """Parse an integer that is not negative. Raises Wrong."""
     return within(text, 0, LONG_MAX, wrong)
 
 
@@ -40,6 +40,6 @@ def double(text: bytes, wrong: str = BAD_FLOAT) -> float:
 
 
 def some_keys(arguments: Sequence[bytes], at: int, wrong: str) -> tuple[Sequence[bytes], int]:
-    """The keys behind their number, which stands ``at``; and where it goes on. Raises Wrong."""
+    """The keys that follow their number ``at``, and the next position. Raises Wrong."""
     number = within(arguments[at], 1, LONG_MAX, wrong)
     return arguments[at + 1 : at + 1 + number], at + 1 + number

@@ -13,9 +13,9 @@ CHANNEL: Final = b"__redis__:invalidate"  # where a RESP2 connection hears of it
 def notice(
     client: Party, tracking: Tracking, keys: Sequence[bytes] | None
 ) -> tuple[Party, bytes] | None:
-    """Who is to be told that what this client has copied of these keys is void, and how.
+    """The client to notify that this client's copies of the keys are void, and the message.
 
-    ``keys`` None: all of them. None: no one.
+    ``keys`` None means all keys. Returns None if no one is to be notified.
     """
     void = NULL[client.version] if keys is None else bulks(keys)
     listener = client
@@ -35,7 +35,7 @@ def notice(
 
 
 def send(told: tuple[Party, bytes] | None, by: Party | None) -> None:
-    """``by``: who has done it is told after the reply to that."""
+    """Send a notice; ``by``, the client that made the change, receives it after its own reply."""
     if told is None:
         return
     listener, text = told
@@ -46,7 +46,7 @@ def send(told: tuple[Party, bytes] | None, by: Party | None) -> None:
 
 
 def tell_changed(tracked: Tracked, by: Party | None) -> None:
-    """Tell all whose copies are void by now."""
+    """Notify all clients whose copies are void."""
     for client, keys in tracked.take_read().items():
         if client.tracking is not None:
             send(notice(client, client.tracking, list(keys)), by)

@@ -25,7 +25,7 @@ KIND_OF: Final = {event: kind for kind, events in _KINDS.items() for event in ev
 
 
 def kinds_of(text: str) -> str | None:
-    """What ``notify-keyspace-events`` asks for, in the order of Redis; None: it is no such text."""
+    """The kinds in a value of ``notify-keyspace-events``, in Redis's order; None if invalid."""
     if not set(text) <= {*ALL, "A", KEYSPACE, KEYEVENT, "n", "m"}:
         return None
     asked = set(text.replace("A", ALL))
@@ -45,7 +45,7 @@ class Notices:
         self._channels = channels
 
     def ask(self, text: str) -> bool:
-        """Whether it is a text that asks for notifications; then these are told from now on."""
+        """Set the requested notifications; returns False for an invalid text."""
         found = kinds_of(text)
         if found is None:
             return False
@@ -55,7 +55,7 @@ class Notices:
         return True
 
     def tell(self, database: int, key: bytes, event: str) -> None:
-        """Publish it, if it is asked for."""
+        """Publish the event if it is requested."""
         kinds = self.kinds
         if KIND_OF.get(event) not in kinds:
             return

@@ -27,7 +27,7 @@ class Onlookers:
     """The receivers for all databases. For the sessions' thread, with the channels' lock held."""
 
     def __init__(self, keys: Keys, channels: Channels, in_parts: InParts) -> None:
-        """``in_parts``: as ``Waiting`` has it."""
+        """``in_parts``: as in ``Waiting``."""
         self.notices = Notices(channels)
         self.waiting = Waiting(self.look, in_parts)
         self.tracked = Tracked()
@@ -40,7 +40,7 @@ class Onlookers:
         keys.left = self._left
 
     def look(self) -> None:
-        """Somebody has come or gone: whether keyspaces have anyone to tell."""
+        """Update whether keyspaces must report changes, after a client came or left."""
         wanted = self._watched or self.waiting or self.tracked or self.notices.kinds
         told: Callable[[int, bytes, str], object] | None = self._told if wanted else None
         for keyspace in self._keys.databases:
@@ -61,14 +61,14 @@ class Onlookers:
             self.notices.tell(database, key, event)
 
     def _flushed(self, database: int) -> None:
-        """What was there is gone, and who watches a key that was not there has missed nothing."""
+        """A flush changes the watched keys that existed, and no others."""
         for place, watches in self._watched.items():
             if place[0] == database:
                 for watch in watches:
                     watch.outdated |= watch.places[place]
 
     def _swapped(self, first: int, second: int) -> None:
-        """The databases take each other's place: a key that is in one of them has changed."""
+        """Two databases were swapped: keys that exist in one of them have changed."""
         both = first, second
         values = [self._keys.databases[it].values for it in both]
         for (database, key), watches in self._watched.items():
@@ -78,7 +78,7 @@ class Onlookers:
         self.waiting.changed_in(both)
 
     def _left(self, database: int, why: str) -> None:
-        """It is served elsewhere: what becomes of its keys is not known here."""
+        """Another node serves the database now, so that changes of its keys are not known here."""
         error = Wrong(why, NOT_OWNED)
         with self._channels.lock:
             for place, watches in self._watched.items():
@@ -93,7 +93,7 @@ class Onlookers:
     # WATCH
 
     def watch(self, client: Party, key: bytes, *, there: bool) -> None:
-        """Its next transaction is given up if this key changes before."""
+        """Abort the client's next transaction if this key changes first."""
         place = client.database, key
         if client.watch is None:
             client.watch = Watch()
@@ -105,13 +105,13 @@ class Onlookers:
                 self.look()
 
     def unwatch(self, client: Party) -> None:
-        """It watches nothing any more."""
+        """Stop watching all keys of the client."""
         watch, client.watch = client.watch, None
         if watch is not None:
             self._in_parts(self._strike_out(watch), _done)
 
     def _strike_out(self, watch: Watch) -> Steps:
-        """Nobody asks any more what becomes of it."""
+        """Remove a watch that is no longer needed, in steps."""
         for number, place in enumerate(watch.places, 1):
             watches = self._watched[place]
             del watches[watch]
@@ -122,7 +122,7 @@ class Onlookers:
         self.look()
 
     def expiring(self, watch: Watch) -> Steps:
-        """Notice whose time is over of the keys that are watched: such a one has changed."""
+        """Check the watched keys for expired ones, which count as changed."""
         for number, (database, key) in enumerate(watch.places, 1):
             keyspace = self._keys.databases[database]
             if key in keyspace.deadlines:
@@ -134,7 +134,7 @@ class Onlookers:
     # All of it
 
     def forget(self, client: Party) -> None:
-        """It is gone, or begins anew."""
+        """Forget a client that is gone or was reset."""
         self.unwatch(client)
         self.waiting.forget(client)
         self.tracked.forget(client)
@@ -143,7 +143,7 @@ class Onlookers:
     # Reading
 
     def remember(self, client: Party, command: Asks, arguments: Sequence[bytes]) -> None:
-        """A client that tracks carries this out: it has copies of what it reads."""
+        """Note the keys of a tracking client's command, which it now has copies of."""
         tracking = client.tracking
         if tracking is None or "readonly" not in command.flags or b"BCAST" in tracking.modes:
             return
@@ -161,4 +161,4 @@ class Onlookers:
 
 
 def _done(_: object) -> None:
-    """Nobody waits for it."""
+    """Ignore the result."""

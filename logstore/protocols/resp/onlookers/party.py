@@ -37,7 +37,7 @@ class Watch:
         self.held_bytes = 0
 
     def add(self, place: Place, *, there: bool) -> None:
-        """It is none of them yet."""
+        """Add a place that is not watched yet."""
         self.places[place] = there
         self.held_bytes += len(place[1]) + WATCHED_HELD_BYTES
 
@@ -56,13 +56,13 @@ class Party(Protocol):
 
     @property
     def everyone(self) -> Mapping[int, "Party"]:
-        """All who are connected, by number."""
+        """All connected clients by number."""
 
     def deliver(self, chunk: bytes) -> None:
-        """Tell it this."""
+        """Send a chunk to the client."""
 
     def no_rest(self) -> None:
-        """What it rested for has come."""
+        """Stop resting: the awaited event has come."""
 
 
 class Blocked:
@@ -78,8 +78,9 @@ class Blocked:
         attempt: Attempt,
         alone: Callable[[Attempted], Steps],
     ) -> None:
-        """``attempt``: the reply, None: there is nothing yet; in steps. Raises Wrong. ``alone``:
-        the rest of it, while nobody else does anything about keys.
+        """``attempt``: makes the reply in steps, or None if nothing is available. Raises Wrong.
+
+        ``alone``: runs the remaining steps while no other client uses keys.
         """
         self.client = client
         self.kind = kind  # what it waits for; anything else under a key is nothing

@@ -34,16 +34,16 @@ class Tracked:
 
     @property
     def keys_count(self) -> int:
-        """Keys that somebody has a copy of."""
+        """The number of keys that clients have copies of."""
         return len(self._readers)
 
     @property
     def pending(self) -> bool:
-        """Whether somebody is to be told something."""
+        """Whether a client is to be notified."""
         return bool(self._gone or self._changed)
 
     def read(self, client: Party, keys: Iterable[bytes]) -> None:
-        """It has read these, and keeps copies."""
+        """Note that the client has read these keys and keeps copies."""
         for key in keys:
             readers = self._readers.setdefault(key, {})
             if client.number not in readers:
@@ -54,12 +54,12 @@ class Tracked:
                 self._tell(key, None)
 
     def listen(self, client: Party, prefixes: Iterable[bytes]) -> None:
-        """It is told of all keys that begin so."""
+        """Notify the client of all keys with these prefixes."""
         for prefix in prefixes:
             self._prefixes.setdefault(prefix, {})[client] = None
 
     def changed(self, key: bytes) -> None:
-        """By whoever acts just now."""
+        """Note that the acting client changed the key."""
         if key in self._readers:
             self._tell(key, self.acting)
         if self._prefixes:
@@ -77,12 +77,14 @@ class Tracked:
                 self._gone.setdefault(client, {})[key] = None
 
     def take_read(self) -> dict[Party, dict[bytes, None]]:
-        """Keys that each is to be told of, of those that it has read."""
+        """Take the changed keys that each client has read."""
         gone, self._gone = self._gone, {}
         return gone
 
     def take_begun(self) -> Iterable[tuple[Party, list[bytes]]]:
-        """The same of those that begin with a prefix: told when the turn ends."""
+        """Take the changed keys that match a prefix of each client; called at the end of
+        the turn.
+        """
         changed, self._changed = self._changed, {}
         for prefix, clients in self._prefixes.items():
             keys = [key for key in changed if key.startswith(prefix)]
@@ -98,7 +100,7 @@ class Tracked:
                     yield client, of_others
 
     def forget(self, client: Party) -> None:
-        """It keeps no copies any more. Of what it has read, it is told nothing."""
+        """Forget the client's copies; drops pending notices of keys that it has read."""
         self._gone.pop(client, None)
         for prefix in [it for it, clients in self._prefixes.items() if client in clients]:
             del self._prefixes[prefix][client]

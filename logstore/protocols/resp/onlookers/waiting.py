@@ -24,8 +24,9 @@ class Waiting:
     """All waiting clients."""
 
     def __init__(self, less: Callable[[], object], in_parts: InParts) -> None:
-        """``less``: called when one waits no more. ``in_parts``: has something done, some in a
-        turn; what is little, at once.
+        """``less``: called when a client stops waiting.
+
+        ``in_parts``: runs work, of which little is done at once, and more over several turns.
         """
         self._less = less
         self._in_parts = in_parts
@@ -38,16 +39,16 @@ class Waiting:
 
     @property
     def places_count(self) -> int:
-        """Keys that somebody waits for."""
+        """The number of keys that clients wait for."""
         return len(self._at)
 
     def changed(self, place: Place) -> None:
-        """There may be something."""
+        """Note that the key may have elements."""
         if place in self._at:
             self.ready[place] = None
 
     def changed_in(self, databases: Collection[int]) -> None:
-        """There may be something under any of their keys."""
+        """Note that any key of these databases may have elements."""
         self.ready |= {place: None for place in self._at if place[0] in databases}
 
     def add(self, blocked: Blocked) -> None:
@@ -57,7 +58,7 @@ class Waiting:
             self._at.setdefault(place, {})[blocked] = None
 
     def forget(self, client: Party) -> None:
-        """It waits no more."""
+        """Stop the client's wait."""
         blocked, client.blocked = client.blocked, None
         if blocked is None:
             return
@@ -70,7 +71,7 @@ class Waiting:
         client.no_rest()
 
     def end(self, client: Party, result: object) -> None:
-        """It waits no more, and is told this: a reply, ``TIMED_OUT``, an error."""
+        """Stop the client's wait with a result: a reply, ``TIMED_OUT`` or an error."""
         blocked = client.blocked
         if blocked is not None:
             self.forget(client)
@@ -78,14 +79,14 @@ class Waiting:
             blocked.go_on(result)
 
     def leave(self, database: int, error: LogstoreError) -> None:
-        """Whoever waits for any of its keys waits no more, and is told this."""
+        """Stop all waits for keys of the database with an error."""
         blocked = [it for place, those in self._at.items() if place[0] == database for it in those]
         for it in blocked:
             if it.client.blocked is it:
                 self.end(it.client, error)
 
     def serve(self, keys: Keys) -> None:
-        """Give what is there to those who wait for it. What they take may make others ready."""
+        """Give available elements to waiting clients, which may make other clients ready."""
         while self.ready:
             place = next(iter(self.ready))
             del self.ready[place]
@@ -109,7 +110,9 @@ class Waiting:
                 self.end(blocked.client, reply)
 
     def _go_on(self, keys: Keys, blocked: Blocked, rest: Attempted) -> None:
-        """It takes very much: its time can't end any more. The others come after it."""
+        """Continue a very large reply, which no timeout ends; the other clients are served after
+        it.
+        """
         self.forget(blocked.client)
         self._less()
 
@@ -121,7 +124,7 @@ class Waiting:
 
 
 def _begun(attempt: Attempted) -> tuple[bytes | None, Attempted | None]:
-    """What it has come to; or the rest of it, where that is much. Raises Wrong."""
+    """The result, or the remaining steps if there are many. Raises Wrong."""
     done = 0
     try:
         while done < AT_ONCE:

@@ -14,10 +14,10 @@ class Call(Protocol):
     def __call__(self, name: str, *words: Value) -> Value: ...
 
     def in_parts(self, name: str, *words: Value) -> Generator[int, None, Value]:
-        """The same in steps, of what may be about much."""
+        """As a plain call, in steps, for a command with a large result."""
 
     def keys(self, pattern: Value) -> Generator[int, None, list[bytes]]:
-        """What KEYS says, in steps: there may be millions of others."""
+        """The result of KEYS, in steps: the database may hold millions of other keys."""
 
 
 Keys = Sequence[bytes]

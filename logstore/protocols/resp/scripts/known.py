@@ -35,7 +35,7 @@ ENTRIES_MAX: Final = 10_000  # that are put at once; no limit of requests is as 
 
 
 def _at(items: Sequence[bytes], place: int) -> Value:
-    """KEYS[1], ARGV[1], ...: nothing where there are fewer."""
+    """KEYS[1], ARGV[1] and so on; None if there are fewer."""
     return items[place - 1] if place <= len(items) else None
 
 
@@ -50,7 +50,7 @@ def _release(call: Call, keys: Keys, args: Keys) -> Value:
 
 
 def _release_one(call: Call, keys: Keys, args: Keys) -> Value:
-    """The same, and 1 is said."""
+    """Delete a key that holds this token; returns 1."""
     if call("get", _at(keys, 1)) != _at(args, 1):
         return 0
     call("del", keys[0])
@@ -58,7 +58,7 @@ def _release_one(call: Call, keys: Keys, args: Keys) -> Value:
 
 
 def _release_told(call: Call, keys: Keys, args: Keys) -> Value:
-    """The same; -1: there is nothing to be deleted."""
+    """As ``_release``, but -1 if the key does not exist."""
     held = call("get", _at(keys, 1))
     if held == _at(args, 1):
         return call("del", keys[0])
@@ -66,7 +66,7 @@ def _release_told(call: Call, keys: Keys, args: Keys) -> Value:
 
 
 def _extend(call: Call, keys: Keys, args: Keys) -> Value:
-    """redis-py: more time for the key that holds this token."""
+    """redis-py: extend the expiry of the key that holds this token."""
     if call("get", _at(keys, 1)) != _at(args, 1):
         return 0
     left = sure(call("pttl", keys[0]))
@@ -87,21 +87,21 @@ def _reacquire(call: Call, keys: Keys, args: Keys) -> Value:
 
 
 def _put_off(call: Call, keys: Keys, args: Keys) -> Value:
-    """The same, and what PEXPIRE says is said."""
+    """Set the expiry of the key that holds this token; returns the result of PEXPIRE."""
     if call("get", _at(keys, 1)) == _at(args, 1):
         return call("pexpire", keys[0], _at(args, 2))
     return 0
 
 
 def _save(call: Call, keys: Keys, args: Keys) -> Value:
-    """Symfony: take the key, or hold it for longer."""
+    """Symfony: take the key, or extend its expiry."""
     if call("get", _at(keys, 1)) == _at(args, 1):
         return call("pexpire", keys[0], _at(args, 2))
     return call("set", keys[0], _at(args, 1), b"NX", b"PX", _at(args, 2))
 
 
 def _lock_all(call: Call, keys: Keys, args: Keys) -> Generator[int, None, Value]:
-    """Redlock: take keys of which none is there."""
+    """Redlock: take keys, if none of them exists."""
     for key in keys:
         if call("exists", key) == 1:
             return 0
@@ -137,7 +137,7 @@ def _unlock_all(call: Call, keys: Keys, args: Keys) -> Generator[int, None, Valu
 
 
 def _aio_set(call: Call, keys: Keys, args: Keys) -> Value:
-    """Aioredlock."""
+    """Aioredlock: take the key, or extend its expiry."""
     held = call("get", _at(keys, 1))
     if held is False or held == _at(args, 1):
         return call("set", keys[0], _at(args, 1), b"PX", _at(args, 2))
@@ -167,7 +167,7 @@ def _signal(call: Call, key: Value, ttl_ms: Value) -> None:
 
 
 def _unlock_and_signal(call: Call, keys: Keys, args: Keys) -> Value:
-    """python-redis-lock."""
+    """python-redis-lock: release the lock and signal a waiting client."""
     if call("get", _at(keys, 1)) != _at(args, 1):
         return 1
     _signal(call, _at(keys, 2), _at(args, 2))
@@ -205,7 +205,7 @@ def _reset_all_locks(call: Call, _: Keys, __: Keys) -> Generator[int, None, Valu
 
 
 def _add_if_there(call: Call, keys: Keys, args: Keys) -> Value:
-    """django-redis: INCRBY of a key that is there."""
+    """django-redis: INCRBY of an existing key."""
     if call("exists", _at(keys, 1)) == 1:
         return call("incrby", keys[0], _at(args, 1))
     return False
@@ -216,7 +216,7 @@ def _add(call: Call, keys: Keys, args: Keys) -> Value:
 
 
 def _swap(call: Call, keys: Keys, args: Keys) -> Value:
-    """aiocache: put a value where another one is."""
+    """aiocache: replace a value, if it equals the expected one."""
     if call("get", _at(keys, 1)) != _at(args, 2):
         return 0
     if len(args) == 4:
@@ -225,14 +225,14 @@ def _swap(call: Call, keys: Keys, args: Keys) -> Value:
 
 
 def _put_new(call: Call, keys: Keys, args: Keys) -> Value:
-    """Laravel: put a value that expires, where there is none."""
+    """Laravel: store a value that expires, if the key does not exist."""
     if sure(call("exists", _at(keys, 1))) < 1:
         return call("setex", keys[0], _at(args, 2), _at(args, 1))
     return False
 
 
 def _count_hit(call: Call, keys: Keys, args: Keys) -> Value:
-    """rate-limit-redis 6."""
+    """rate-limit-redis 6: count a hit."""
     window_ms = number(_at(args, 1))
     left = call("pttl", _at(keys, 1))
     if sure(left) <= 0:
@@ -242,7 +242,7 @@ def _count_hit(call: Call, keys: Keys, args: Keys) -> Value:
 
 
 def _count_hit_before(call: Call, keys: Keys, args: Keys) -> Value:
-    """rate-limit-redis 3 and 4."""
+    """rate-limit-redis 3 and 4: count a hit."""
     hits = call("incr", _at(keys, 1))
     left = call("pttl", keys[0])
     if sure(left) <= 0 or _at(args, 1) == b"1":
@@ -256,7 +256,7 @@ def _hits(call: Call, keys: Keys, _: Keys) -> Value:
 
 
 def _add_until(call: Call, keys: Keys, args: Keys) -> Value:
-    """limits: a fixed window."""
+    """limits: count in a fixed window."""
     amount = number(_at(args, 2))
     count = call("incrby", _at(keys, 1), amount)
     if number(count) == amount:
@@ -265,7 +265,7 @@ def _add_until(call: Call, keys: Keys, args: Keys) -> Value:
 
 
 def _shift(call: Call, keys: Keys, expiry: float, left: float) -> bool:
-    """The window that is over becomes the one before."""
+    """Make the window that has ended the previous one."""
     if not 0 < left < expiry:
         return False
     call("rename", keys[1], keys[0])
@@ -274,7 +274,7 @@ def _shift(call: Call, keys: Keys, expiry: float, left: float) -> bool:
 
 
 def _look_at_windows(call: Call, keys: Keys, args: Keys) -> Value:
-    """limits: a sliding window."""
+    """limits: read a sliding window."""
     expiry = sure(_at(args, 1)) * 1000
 
     def looked() -> list[Value]:
@@ -303,7 +303,7 @@ def _take_of_windows(call: Call, keys: Keys, args: Keys) -> Value:
 
 
 def _take_of_moving(call: Call, keys: Keys, args: Keys) -> Value:
-    """limits: a moving window, of which each hit is an entry."""
+    """limits: count hits in a moving window, in which each hit is an entry."""
     time, limit, expiry, amount = (sure(_at(args, place)) for place in (1, 2, 3, 4))
     if amount > limit:
         return False
@@ -311,7 +311,7 @@ def _take_of_moving(call: Call, keys: Keys, args: Keys) -> Value:
 
 
 def _take_of_moving_before(call: Call, keys: Keys, args: Keys) -> Value:
-    """Limits 2, which does not ask first whether so many are ever given."""
+    """Limits 2, which does not check first whether the amount exceeds the limit."""
     time, limit, expiry, amount = (sure(_at(args, place)) for place in (1, 2, 3, 4))
     return _take_entries(call, keys, (time, limit, expiry, amount))
 
@@ -331,7 +331,7 @@ def _take_entries(call: Call, keys: Keys, asked: tuple[float, float, float, floa
 
 
 def _look_at_moving(call: Call, keys: Keys, args: Keys) -> Value:
-    """limits: the oldest entry that counts, and how many do; found by halves."""
+    """limits: the oldest entry in the window and the number of entries; a binary search."""
     size, expiry = sure(_at(args, 2)), sure(_at(args, 1))
     low, high, found = 0, int(size) - 1, None
     while low <= high:
@@ -347,7 +347,7 @@ def _look_at_moving(call: Call, keys: Keys, args: Keys) -> Value:
 
 
 def _entries(call: Call, keys: Keys, args: Keys) -> list[float]:
-    """Those that count, from the newest on."""
+    """The entries in the window, from the newest on."""
     expiry = sure(_at(args, 1))
     items = call("lrange", _at(keys, 1), 0, sure(_at(args, 2)))
     assert isinstance(items, list)
@@ -360,19 +360,19 @@ def _entries(call: Call, keys: Keys, args: Keys) -> list[float]:
 
 
 def _look_at_moving_text(call: Call, keys: Keys, args: Keys) -> Value:
-    """Limits 4."""
+    """Limits 4: the oldest entry as text, and the number of entries."""
     found = _entries(call, keys, args)
     return [shown(min(found)), len(found)] if found else None
 
 
 def _look_at_moving_number(call: Call, keys: Keys, args: Keys) -> Value:
-    """Limits 3."""
+    """Limits 3: the oldest entry as a number, and the number of entries."""
     found = _entries(call, keys, args)
     return [min(found), len(found)] if found else [None, 0]
 
 
 def _look_at_moving_newest(call: Call, keys: Keys, args: Keys) -> Value:
-    """Limits 2."""
+    """Limits 2: the newest entry, and the number of entries."""
     found = _entries(call, keys, args)
     return [found[0], len(found)] if found else [None, 0]
 
@@ -392,7 +392,7 @@ def _clear(call: Call, keys: Keys, _: Keys) -> Generator[int, None, Value]:
 
 
 def _clear_quietly(call: Call, _: Keys, args: Keys) -> Generator[int, None, Value]:
-    """channels_redis."""
+    """channels_redis: remove keys that match a pattern, without a result."""
     yield from _remove_all(call, (yield from call.keys(_at(args, 1))))
     return None
 

@@ -48,7 +48,7 @@ class Loaded:
         return found
 
     def load(self, text: bytes) -> tuple[bytes, Known]:
-        """Its SHA-1, and what it does. Raises Wrong."""
+        """The script's SHA-1 and implementation. Raises Wrong."""
         sha = sha_of(text)
         found = self._known.get(sha) or BY_PROGRAM.get(program_id(text) or "") or _template(text)
         if found is None:
@@ -64,7 +64,7 @@ class Loaded:
 
 
 def _template(text: bytes) -> Known | None:
-    """A script that has its arguments in its text."""
+    """The implementation of a script whose arguments are part of its text."""
     found = _CLEAR_NAMESPACE.fullmatch(canonical(text) or b"")
     return None if found is None else Known(FASTAPI_CACHE, partial(_clear, found[1]), ())
 

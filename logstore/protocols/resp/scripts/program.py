@@ -23,7 +23,7 @@ _OPTIONS: Final = frozenset({b"ex", b"px", b"nx", b"xx", b"withscores"})
 
 
 def canonical(text: bytes) -> bytes | None:
-    """The program without its layout; None: it is too long, or no Lua."""
+    """The program without its layout; None if it is too long or not Lua."""
     if len(text) > TEXT_BYTES_MAX:
         return None
     tokens: list[bytes] = []
@@ -45,11 +45,11 @@ def canonical(text: bytes) -> bytes | None:
 
 
 def program_id(text: bytes) -> str | None:
-    """What names the program in the table of those that are known; None: it can't be in it."""
+    """The program's key in the table of known programs; None if it cannot be in the table."""
     program = canonical(text)
     return None if program is None else sha1(program, usedforsecurity=False).hexdigest()
 
 
 def sha_of(text: bytes) -> bytes:
-    """As SCRIPT LOAD gives it, and EVALSHA takes it."""
+    """The SHA-1 that SCRIPT LOAD returns and EVALSHA takes."""
     return sha1(text, usedforsecurity=False).hexdigest().encode()

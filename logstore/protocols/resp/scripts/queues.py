@@ -8,7 +8,7 @@ from logstore.protocols.resp.scripts.values import Value, argument, number, sure
 
 
 def pop_due(call: Call, keys: Keys, args: Keys) -> Generator[int, None, Value]:
-    """huey: take all whose time has come."""
+    """huey: take all entries that are due."""
     upto = sure(args[0])
     found = yield from call.in_parts("zrangebyscore", keys[0], b"-inf", upto)
     assert isinstance(found, list)
@@ -19,7 +19,7 @@ def pop_due(call: Call, keys: Keys, args: Keys) -> Generator[int, None, Value]:
 
 
 def take_first_due(call: Call, keys: Keys, args: Keys) -> Value:
-    """Sidekiq: take one whose time has come."""
+    """Sidekiq: take one entry that is due."""
     upto = args[0] if args else None
     found = call("zrangebyscore", keys[0], b"-inf", upto, b"LIMIT", 0, 1)
     assert isinstance(found, list)
@@ -30,7 +30,7 @@ def take_first_due(call: Call, keys: Keys, args: Keys) -> Value:
 
 
 def put_back(call: Call, _: Keys, args: Keys) -> Generator[int, None, Value]:
-    """channels_redis: what was taken and not given out is there again."""
+    """channels_redis: restore messages that were taken and not delivered."""
     found = yield from call.in_parts("zrange", args[1], 0, -1, b"WITHSCORES")
     assert isinstance(found, list)
     for at in range(len(found) - 2, -1, -2):
@@ -41,7 +41,7 @@ def put_back(call: Call, _: Keys, args: Keys) -> Generator[int, None, Value]:
 
 
 def send_to_group(call: Call, keys: Keys, args: Keys) -> Generator[int, None, Value]:
-    """channels_redis: a message to each that has room; how many have none."""
+    """channels_redis: send a message to each channel with room; returns the number of full ones."""
     full = 0
     for at, key in enumerate(keys):
         count = sure(call("zcount", key, b"-inf", b"+inf"))
@@ -61,14 +61,14 @@ def _now_ms(call: Call) -> float:
 
 
 def refresh_binding(call: Call, keys: Keys, args: Keys) -> Value:
-    """kombu: a queue is bound, and the table of that lives for so long again."""
+    """kombu: bind a queue, and extend the expiry of its table of bindings."""
     call("sadd", keys[0], args[0])
     call("zadd", keys[1], b"GT", _now_ms(call) + sure(args[2]), args[1])
     return None
 
 
 def sweep_bindings(call: Call, keys: Keys, args: Keys) -> Generator[int, None, Value]:
-    """kombu: tables whose time is over go, unless a queue without an end is in them."""
+    """kombu: remove expired tables, unless they contain a queue without expiry."""
     overdue = call("zrangebyscore", keys[0], b"-inf", _now_ms(call), b"LIMIT", 0, sure(args[2]))
     assert isinstance(overdue, list)
     for exchange in map(argument, overdue):
@@ -80,7 +80,9 @@ def sweep_bindings(call: Call, keys: Keys, args: Keys) -> Generator[int, None, V
 
 
 def count_chord_part(call: Call, keys: Keys, args: Keys) -> Value:
-    """Celery: a task of a chord's header is done; who is last gets the claim to go on."""
+    """Celery: count a finished task of a chord's header; the last one gets the claim to
+    continue.
+    """
     results, total, size, done, group, claim = (keys[place] for place in range(6))
     task, value, ordered, score = (args[place] for place in range(4))
     expires, group_expires, claim_expires = (sure(args[place]) for place in (4, 5, 6))
@@ -108,7 +110,7 @@ def count_chord_part(call: Call, keys: Keys, args: Keys) -> Value:
 
 
 def clean_chord(call: Call, keys: Keys, args: Keys) -> Value:
-    """Celery: who has the claim is done with the chord."""
+    """Celery: remove a chord that the holder of the claim has finished."""
     expires = number(args[1])
     if call("get", keys[0]) != args[0]:
         return 0
@@ -119,7 +121,7 @@ def clean_chord(call: Call, keys: Keys, args: Keys) -> Value:
 
 
 def extend_chord_claim(call: Call, keys: Keys, args: Keys) -> Value:
-    """Celery: who has the claim keeps it for longer, or has it again."""
+    """Celery: extend the claim of its holder, or take it again."""
     claim, size = keys[0], keys[1]
     expires = sure(args[1])
     held = call("get", claim)

@@ -45,7 +45,7 @@ class Given(tuple[bytes, ...]):
 
 
 def parsed(reply: bytes, at: int = 0) -> tuple[Value, int]:
-    """What a RESP2 reply is to a script, and where the next begins. Raises Failed."""
+    """A RESP2 reply as a script's value, and the position after it. Raises Failed."""
     end = reply.index(b"\r\n", at)
     mark, line, after = reply[at : at + 1], reply[at + 1 : end], end + 2
     if mark == b":":
@@ -67,7 +67,7 @@ def parsed(reply: bytes, at: int = 0) -> tuple[Value, int]:
 
 
 def parsing(reply: bytes) -> Generator[int, None, Value]:
-    """The same of a whole reply, in steps where it is a list. Raises Failed."""
+    """As ``parsed`` for a whole reply, with a list read in steps. Raises Failed."""
     if not reply.startswith(b"*"):
         return parsed(reply)[0]
     end = reply.index(b"\r\n")
@@ -84,7 +84,7 @@ def parsing(reply: bytes) -> Generator[int, None, Value]:
 
 
 def replied(value: Value, version: Version) -> bytes:
-    """As the client is told of it. A list ends where nothing stands (``None``)."""
+    """The value as a client's reply. A list ends at its first ``None``."""
     if value is True:
         return replies.integer(1)
     if value is None or value is False:
@@ -99,7 +99,7 @@ def replied(value: Value, version: Version) -> bytes:
 
 
 def replying(value: Value, version: Version) -> Generator[int, None, bytes]:
-    """The same, in steps where it is a list."""
+    """As ``replied``, with a list encoded in steps."""
     if not isinstance(value, list):
         return replied(value, version)
     said: list[bytes] = []
@@ -114,7 +114,7 @@ def _upto_nothing(listed: list[Value]) -> list[Value]:
 
 
 def number(value: Value) -> float | None:
-    """As ``tonumber``; None: it is none."""
+    """The value's number, as ``tonumber`` returns it; None if it has none."""
     if value is True or value is False or value is None or isinstance(value, list):
         return None
     if isinstance(value, (int, float)):
@@ -125,7 +125,7 @@ def number(value: Value) -> float | None:
 
 
 def sure(value: Value) -> float:
-    """The same of one that the script goes on with in any case. Raises Failed."""
+    """As ``number``, for a value that must be a number. Raises Failed."""
     found = number(value)
     if found is None:
         raise Failed(b"ERR user_script: attempt to perform arithmetic on what is no number")
@@ -133,7 +133,7 @@ def sure(value: Value) -> float:
 
 
 def argument(value: Value) -> bytes:
-    """As ``redis.call`` gives it to a command."""
+    """The value as ``redis.call`` passes it to a command."""
     if isinstance(value, bytes):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -142,5 +142,5 @@ def argument(value: Value) -> bytes:
 
 
 def shown(value: float) -> bytes:
-    """As ``tostring`` writes it."""
+    """The number as ``tostring`` writes it."""
     return b"%.14g" % value
