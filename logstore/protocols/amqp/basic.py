@@ -83,7 +83,7 @@ def _wait_for_replies(channel: AmqpChannel, tag: bytes, *, no_ack: bool) -> None
 
 
 def cancel(channel: AmqpChannel, method: methods.BasicCancel) -> None:
-    """What it has unacked stays out. A tag that there is not is cancelled already."""
+    """Cancel a consumer, whose unacknowledged messages remain out; an unknown tag is no error."""
     tag = data(method.consumer_tag)
     subscription = channel.subscriptions.pop(tag, None)
     if subscription is not None:

@@ -53,7 +53,7 @@ class Carrier(Protocol):
 
     @property
     def name(self) -> str:
-        """As RabbitMQ names connections: both ends."""
+        """The connection's name in RabbitMQ's form: both ends."""
 
     def put(self, frames: bytes) -> None: ...
     def room_bytes(self) -> int: ...
@@ -72,7 +72,7 @@ class Carrier(Protocol):
     def fail(self, refusal: Refusal, ids: tuple[int, int]) -> None: ...
     def send_all_published(self) -> None: ...
     def late(self) -> bool:
-        """Whether what is being taken has to wait for the next turn."""
+        """Whether the remaining input must wait for the next turn."""
 
     def publish(
         self,

@@ -125,7 +125,7 @@ class AmqpChannel:
 
     @property
     def owes(self) -> bool:
-        """Whether something that was delivered is not settled."""
+        """Whether any delivered message is not settled."""
         return bool(self._unacked)
 
     def room(self) -> int:
@@ -137,7 +137,7 @@ class AmqpChannel:
         return max(0, self.limit - len(self.unacked) + self.unacked.of(None))
 
     def wake_queues(self) -> None:
-        """Those of its consumers may go on: each time another one first, if not all can."""
+        """Let the channel's consumers continue, starting with another one each time."""
         queues = list({it.queue: None for it in self.subscriptions.values()})
         if self.limit and queues:
             self._first_queue = (self._first_queue + 1) % len(queues)
@@ -146,7 +146,7 @@ class AmqpChannel:
             queue.wake()
 
     def settles(self) -> None:
-        """Something that it has unacked is about to be settled: it may have more then."""
+        """Unacknowledged messages are about to be settled, which may make room for more."""
         if self.limit and self not in self.of.roomier:
             self.of.roomier[self] = None
             self.wake_queues()  # before the one does it that is settled for
@@ -154,7 +154,7 @@ class AmqpChannel:
     # Taking frames
 
     def take(self, kind: int, payload: bytes) -> None:
-        """The next frame, with a type that there is."""
+        """Process the next frame, whose type is valid."""
         if self.closing:
             self._take_while_closing(kind, payload)
         elif self._held_by is not None or self._parked:
@@ -192,7 +192,7 @@ class AmqpChannel:
                 self.of.carry_out(self, method)
 
     def publishing(self, payload: bytes) -> Publishing:
-        """What a Publish says; most say the same as the one before. Raises Refusal."""
+        """The decoded Publish, cached since most are equal to an earlier one. Raises Refusal."""
         known = self.of.publishings.get(payload)
         if known is None:
             method = methods.decode(payload)
@@ -240,12 +240,12 @@ class AmqpChannel:
             self.of.publish(self, content.publishing, content.properties, body)
 
     def _hold(self, content: "_Content", size: int) -> None:
-        """Count a frame of a message that has not arrived as a whole."""
+        """Count a frame of an incomplete message."""
         content.held_bytes += size + FRAME_BYTES
         self.of.content_bytes += size + FRAME_BYTES
 
     def forget_content(self) -> None:
-        """A message has arrived, or is not needed any more."""
+        """Drop the partial message: it is complete or no longer needed."""
         if self._content is not None:
             self.of.content_bytes -= self._content.held_bytes
             self._content = None
@@ -266,12 +266,12 @@ class AmqpChannel:
     # Replies that come past all queues
 
     def take_replies(self, token: str, tag: bytes) -> None:
-        """From now on it has an address that replies can be sent to."""
+        """Give the channel an address to which replies can be sent."""
         self.reply_token, self.reply_tag = token.encode(), tag
         self.of.door.reply_channels[self.reply_token] = self
 
     def take_no_replies(self) -> None:
-        """Nobody can reply to it any more."""
+        """Remove the channel's address for replies."""
         if self.reply_token:
             del self.of.door.reply_channels[self.reply_token]
             self.reply_token = self.reply_tag = b""
@@ -292,17 +292,17 @@ class AmqpChannel:
     # Publishing
 
     def keep_back(self, call: Callable[[], None], size: int) -> None:
-        """Call it when it may publish again. ``size``: the bytes that wait with it."""
+        """Delay ``call`` until the channel may publish again. ``size``: the waiting bytes."""
         self._kept_back.append((call, size))
         self.of.park(size)
 
     @property
     def keeps_back(self) -> bool:
-        """Whether something that was published waits until it may be given to the queues."""
+        """Whether published messages wait until they may go to the queues."""
         return bool(self._kept_back)
 
     def unblock(self) -> None:
-        """It may publish again; or it still may not."""
+        """Run delayed calls if the channel may publish again."""
         if self.of.told_blocked:
             return
         kept_back, self._kept_back = self._kept_back, []
@@ -311,7 +311,7 @@ class AmqpChannel:
             call()
 
     def look(self) -> None:
-        """Confirm what has become safe."""
+        """Confirm messages that have become safe."""
         if self.confirms is not None and (frames := self.confirms.take()):
             self.of.put(frames)
         if not self.confirms:
@@ -320,7 +320,9 @@ class AmqpChannel:
     # Its consumers
 
     def cancelled(self, tag: bytes) -> None:
-        """Tell the client that this consumer gets nothing more: its queue is gone, for instance."""
+        """Tell the client that this consumer is cancelled, because its queue is gone, for
+        instance.
+        """
         if self._cancels is not None:
             self._cancels.append(tag)
         else:
@@ -328,7 +330,7 @@ class AmqpChannel:
 
     @contextmanager
     def cancels_kept_back(self) -> Iterator[list[bytes]]:
-        """The consumers that are cancelled meanwhile; the client is not told yet."""
+        """Collect the tags of cancelled consumers instead of telling the client at once."""
         cancels: list[bytes] = []
         self._cancels = cancels
         try:
@@ -339,15 +341,15 @@ class AmqpChannel:
     # Answers
 
     def answers(self, method: Method, nowait: bool = False) -> Callable[[], None]:
-        """What answers so, unless the client does not want it."""
+        """A function that sends this method, or nothing if the client wants no answer."""
         return _nothing if nowait else lambda: self.answer(method)
 
     def answer(self, method: Method) -> None:
-        """Behind all that is to be sent."""
+        """Append a method to the output."""
         self.of.put(method_frame(self.number, method))
 
     def until(self, pending: Pending | None, answer: Callable[[], None]) -> None:
-        """Answer when this is durable; at once where it is None. What comes next waits."""
+        """Answer when ``pending`` is durable, or at once if it is None. Later frames wait."""
         if pending is None:
             answer()
             return
@@ -355,7 +357,7 @@ class AmqpChannel:
         pending.then(lambda it: self.go_on(held_by, answer, it.error))
 
     def hold(self) -> object:
-        """Have what comes next wait until ``go_on`` is called with what is given."""
+        """Make later frames wait until ``go_on`` is called with the returned object."""
         assert self._held_by is None
         self._held_by = object()
         self.quick = False
@@ -364,7 +366,7 @@ class AmqpChannel:
     def go_on(
         self, held_by: object, answer: Callable[[], None], error: LogstoreError | None = None
     ) -> None:
-        """What it was held by is done. Without effect where it has ended meanwhile."""
+        """End the hold. Has no effect if the hold has ended meanwhile."""
         if self._held_by is not held_by:
             return
         self._held_by = None
@@ -380,7 +382,7 @@ class AmqpChannel:
         self.of.went_on()
 
     def _take_parked(self) -> None:
-        """Some of what waits; others have their turn before the rest."""
+        """Process some waiting frames; the rest waits for a later turn."""
         left = WORK_AT_ONCE
         while self._parked and self._held_by is None and not self.gone and left > 0:
             kind, payload = self._parked.popleft()
@@ -395,7 +397,7 @@ class AmqpChannel:
     # The end
 
     def fail(self, error: LogstoreError) -> None:
-        """End the channel, or the connection where it is that bad. The client is told."""
+        """End the channel, or for a hard error the connection; the client is told."""
         refusal = refusal_of(error, self.of.vhost_name)
         if refusal.hard:
             self.of.fail(refusal, self.current)
@@ -407,18 +409,19 @@ class AmqpChannel:
         self.answer(methods.ChannelClose(refusal.code, refusal.text, *self.current))
 
     def end_by_itself(self, refusal: Refusal) -> None:
-        """A client that can't be told otherwise has lost a consumer: by no method of its own."""
+        """End the channel of a client that cannot be told otherwise that it lost a consumer."""
         if not self.gone and not self.closing:
             self.current = (0, 0)
             self.fail(refusal)
 
     def let_go(self, then: Callable[[], object] = lambda: None) -> None:
-        """It has ended, as ``end`` says; ``then`` is called when its consumers have."""
+        """End the channel as ``end`` does; ``then`` is called when its consumers have ended."""
         part(self.end(), self.of.door.slices, then)
 
     def end(self) -> list[AmqpSubscription]:
-        """It has ended: what it had of the queues goes back, in its order; consumers that are to
-        end now.
+        """End the channel: its messages return to their queues in order.
+
+        Returns the consumers that must end.
         """
         self.gone = True
         self.quick = False
@@ -453,18 +456,20 @@ def _nothing() -> None:
 
 
 def work(size: int) -> int:
-    """What a frame costs, in methods without a table: 70 us each. ``size``: with its answer."""
+    """The cost of a frame, in methods without a table (70 us each). ``size``: includes the
+    answer.
+    """
     return 1 + (size >> 11)
 
 
 def release(delivered: Iterable[Delivered[Named, AmqpSubscription | None]]) -> None:
-    """Give back what was delivered: each message to its own place."""
+    """Return delivered messages to their places."""
     for it in delivered:
         it.queue.release(it)
 
 
 def ids_of(payload: bytes) -> tuple[int, int]:
-    """Class and method of a method frame; zeros where it has none."""
+    """Class and method of a method frame; zeros if the frame is too short."""
     if len(payload) < _IDS.size:
         return 0, 0
     class_id, method_id = _IDS.unpack_from(payload)

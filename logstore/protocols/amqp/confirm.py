@@ -33,7 +33,7 @@ class Confirms:
     __slots__ = ("_counts", "_frames", "_next", "_number", "_runs", "_said")
 
     def __init__(self, number: int, counts: AmqpCounts) -> None:
-        """``number``: of the channel."""
+        """``number``: the channel's."""
         self._number = number
         self._counts = counts
         self._next = 1
@@ -42,16 +42,16 @@ class Confirms:
         self._frames: list[bytes] = []
 
     def __len__(self) -> int:
-        """Runs that are not confirmed."""
+        """The number of unconfirmed runs."""
         return len(self._runs)
 
     @property
     def unconfirmed(self) -> int:
-        """Messages that are not confirmed."""
+        """The number of unconfirmed messages."""
         return self._next - 1 - self._said
 
     def add(self, count: int, refused: Sequence[int], waiting: Waiting, wake: Wake) -> None:
-        """The next ``count`` messages; ``refused``: numbers within them."""
+        """Add the next ``count`` messages; ``refused``: numbers within them."""
         first = self._next
         self._next += count
         self._runs.append(_Run(first, self._next - 1, [first + it for it in refused], waiting))
@@ -77,7 +77,7 @@ class Confirms:
         return b"".join(frames)
 
     def _say(self, method: int, upto: int) -> None:
-        """That all after those of which something was said, up to this one, are so."""
+        """Confirm or refuse all messages after the last reported one, up to this one."""
         if upto > self._said:
             count = upto - self._said
             if method == _ACK:
@@ -88,7 +88,7 @@ class Confirms:
             self._said = upto
 
     def close(self) -> None:
-        """Nobody is told any more."""
+        """Stop waiting; no confirm is sent."""
         for run in self._runs:
             run.waiting.close()
         self._runs.clear()

@@ -29,7 +29,7 @@ class Offer(NamedTuple):
 
 
 def offer_of(mechanism: str, response: bytes, *, external: bool) -> Offer:
-    """What a StartOk says. ``external``: that mechanism was offered. Raises Refusal."""
+    """The login in a StartOk. ``external``: that mechanism was offered. Raises Refusal."""
     if mechanism == PLAIN:
         return Offer(mechanism, _plain(response))
     if mechanism == AMQPLAIN:
@@ -40,7 +40,7 @@ def offer_of(mechanism: str, response: bytes, *, external: bool) -> Offer:
 
 
 def login_refused(mechanism: str) -> Refusal:
-    """Whatever the reason is: who guesses is told nothing."""
+    """The refusal of a login, which does not reveal its reason."""
     return Refusal(
         ACCESS_REFUSED,
         f"Login was refused using authentication mechanism {mechanism}. "
@@ -49,13 +49,13 @@ def login_refused(mechanism: str) -> Refusal:
 
 
 def _plain(response: bytes) -> Credentials | None:
-    """Without an authorization identity: RabbitMQ refuses one, too."""
+    """Decode PLAIN, without an authorization identity, which RabbitMQ also refuses."""
     parts = response.split(b"\0")
     return Credentials(*parts[1:]) if len(parts) == 3 and not parts[0] else None
 
 
 def _amqplain(response: bytes) -> Credentials | None:
-    """The same, as a table without its length."""
+    """Decode AMQPLAIN: a table without its length."""
     try:
         found, _ = fields.read_table(fields.longstr(response), 0)
     except Refusal:

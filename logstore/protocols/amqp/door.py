@@ -40,7 +40,7 @@ class Replied(Protocol):
     """A channel that waits for replies, as the door sees it."""
 
     def take_reply(self, message: "Message") -> bool:
-        """Send it to the client; whether that can be done."""
+        """Send the reply to the client; returns whether that is possible."""
 
 
 @dataclass(slots=True)
@@ -80,12 +80,12 @@ class AmqpDoor:
 
     @property
     def queues(self) -> "Queues":
-        """They are open, as soon as a session is."""
+        """The queues, which are open once a session exists."""
         return self.queues_of.open()
 
     @property
     def blocked(self) -> str:
-        """Why nobody may publish; "": all may."""
+        """The reason why no one may publish; "" if publishing is allowed."""
         return self.alarm.reason
 
     def look_at_disk(self, now: float) -> None:
@@ -101,7 +101,7 @@ class AmqpDoor:
             session.tell_blocked()
 
     def reply_channel(self, key: bytes) -> Replied | None:
-        """Whose address a routing key of the default exchange is, if it is one."""
+        """The channel that a routing key of the default exchange addresses, if any."""
         return self.reply_channels.get(key.removeprefix(REPLY_TO + b"."))
 
 

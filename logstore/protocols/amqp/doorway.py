@@ -13,7 +13,7 @@ NAME: Final = "amqp"
 
 
 def open(house: House) -> Doorway:
-    """Limits are fixed while it serves."""
+    """Open the AMQP door. Its limits do not change while it serves."""
     settings = house.settings
     door = AmqpDoor(
         house.queues_of,

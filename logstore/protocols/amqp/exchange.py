@@ -13,12 +13,12 @@ _LINE_ENDS = str.maketrans("", "", "\r\n")
 
 
 def name_of(given: str) -> bytes:
-    """The name of a queue or an exchange; line ends in it do not count, as in RabbitMQ."""
+    """The name of a queue or an exchange without line ends, as in RabbitMQ."""
     return data(given.translate(_LINE_ENDS))
 
 
 def there(channel: AmqpChannel, name: bytes) -> bool:
-    """Whether there is such an exchange."""
+    """Whether the exchange exists."""
     try:
         channel.of.vhost.topology.exchange(name)
     except NoExchange:

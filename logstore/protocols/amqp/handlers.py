@@ -30,7 +30,7 @@ def _flow(channel: AmqpChannel, method: methods.ChannelFlow) -> None:
 
 
 def _access(channel: AmqpChannel, _: methods.AccessRequest) -> None:
-    """Of AMQP 0-8: each method asks for its own rights."""
+    """Access.Request of AMQP 0-8 has no effect: each method checks its own rights."""
     channel.answer(methods.AccessRequestOk())
 
 
@@ -67,7 +67,7 @@ assert ASKS.keys() == HANDLERS.keys()
 
 
 def carry_out(channel: AmqpChannel, method: Method) -> None:
-    """What a channel is asked for. Raises Refusal, what the queues refuse."""
+    """Carry out a channel's method. Raises Refusal and the errors of queues."""
     handler = HANDLERS.get(type(method))
     if handler is None:
         raise Refusal(COMMAND_INVALID, "unimplemented method")

@@ -44,7 +44,7 @@ class About:
     cluster_name: str
 
     def properties(self) -> dict[str, Any]:
-        """As Start has them."""
+        """The server's properties in Start."""
         return {
             "capabilities": dict.fromkeys(CAPABILITIES, True),
             "cluster_name": self.cluster_name,
@@ -79,26 +79,26 @@ class Handshake:
     vhost: str = ""
 
     def begin(self) -> Method:
-        """What the server says first."""
+        """The server's first method."""
         mechanisms = [PLAIN, AMQPLAIN, *([EXTERNAL] if self.external else [])]
         said = " ".join(mechanisms).encode()
         return ConnectionStart(0, 9, self.about.properties(), said, LOCALES)
 
     @property
     def capabilities(self) -> dict[str, Any]:
-        """Of the client."""
+        """The client's capabilities."""
         found = self.client_properties.get("capabilities")
         return found if isinstance(found, dict) else {}
 
     def can(self, capability: str) -> bool:
-        """Whether the client says that it has this capability."""
+        """Whether the client has declared this capability."""
         return self.capabilities.get(capability) is True
 
     def take(self, method: Method) -> Method | None:
-        """The client's next method; the server's answer. Raises Refusal.
+        """Process the client's next method; returns the server's answer. Raises Refusal.
 
-        ``offer`` is to be judged by the caller when StartOk was taken. ``vhost`` is to be looked up
-        when Open was: OpenOk is its answer then.
+        After StartOk the caller must judge ``offer``. After Open it must look up ``vhost``, and
+        then answer OpenOk.
         """
         match self.state, method:
             case State.START, ConnectionStartOk():
@@ -117,14 +117,14 @@ class Handshake:
         raise Refusal(COMMAND_INVALID, f"{type(method).__name__} while {self.state.name} is due")
 
     def accept(self) -> Method:
-        """The client is who it says it is; what it is told."""
+        """The login is right; returns the server's next method."""
         assert self.state is State.LOGIN
         self.state = State.TUNE
         self.offer = None  # its password is not needed any more
         return ConnectionTune(CHANNEL_MAX, FRAME_MAX, HEARTBEAT_S)
 
     def _tune_ok(self, method: ConnectionTuneOk) -> None:
-        """0 asks for no limit, and gets ours."""
+        """Check the client's limits; 0 means no limit and becomes the server's."""
         for name, asked, ours in (
             ("channel_max", method.channel_max, CHANNEL_MAX),
             ("frame_max", method.frame_max, FRAME_MAX),

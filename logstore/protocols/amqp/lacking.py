@@ -49,6 +49,6 @@ _LACKING: Final[dict[type, Callable[[AmqpChannel, Any], bool]]] = {
 
 
 def lacks(channel: AmqpChannel, method: Method) -> bool:
-    """Whether the method names something that is not known here."""
+    """Whether the method names an object that this node does not know."""
     lack = _LACKING.get(type(method))
     return lack is not None and lack(channel, method)

@@ -19,7 +19,7 @@ NOTHING: Final = Credentials(b"", b"")  # of what can't be read: no user has the
 
 
 def log_in(gate: Gate, link: Link, offer: Offer, then: Then) -> None:
-    """``then`` gets what came of it: now, or in a later turn."""
+    """Log in; ``then`` is called with the result, now or in a later turn."""
     way = Way(DOOR, offer.mechanism)
     if offer.mechanism == EXTERNAL:
         then(by_certificate(gate, link, way))

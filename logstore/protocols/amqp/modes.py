@@ -16,7 +16,7 @@ from logstore.protocols.amqp.transaction import Transaction
 
 
 def select_confirms(channel: AmqpChannel, method: methods.ConfirmSelect) -> None:
-    """A second time it changes nothing."""
+    """Turn confirms on; a second call has no effect."""
     if channel.transaction is not None:
         raise Refusal(PRECONDITION_FAILED, "cannot switch from tx to confirm mode")
     if channel.confirms is None:
@@ -33,7 +33,7 @@ def select_transactions(channel: AmqpChannel, _: methods.TxSelect) -> None:
 
 
 def commit(channel: AmqpChannel, _: methods.TxCommit) -> None:
-    """What was held back is done; the client is told when all of it is safe."""
+    """Commit the transaction; the client is answered when all of it is safe."""
     transaction = _end(channel)
     queue = channel.of.vhost.to_be_counted(transaction.run)
     if transaction.run and (channel.of.told_blocked or queue is not None):
@@ -45,7 +45,7 @@ def commit(channel: AmqpChannel, _: methods.TxCommit) -> None:
 def _keep_back(
     channel: AmqpChannel, transaction: Transaction, held_by: object, queue: Queue | None
 ) -> None:
-    """Until it may publish, and it is known whether the queues have room."""
+    """Delay the commit until the channel may publish and the room in the queues is known."""
 
     def again() -> None:
         more = channel.of.vhost.to_be_counted(transaction.run)
@@ -60,7 +60,7 @@ def _keep_back(
 
 
 def _commit(channel: AmqpChannel, transaction: Transaction) -> None:
-    """All of it becomes safe together, or nothing of it has happened."""
+    """Publish and settle as one: all of it becomes safe together, or nothing happens."""
     held, run = Held(), transaction.run
     check_again(channel, run)  # rights may have gone since it was published
     published = channel.of.vhost.publish(run, held)
@@ -82,13 +82,13 @@ def _commit(channel: AmqpChannel, transaction: Transaction) -> None:
 
 
 def roll_back(channel: AmqpChannel, _: methods.TxRollback) -> None:
-    """Forget what was held back: what it would have settled stays out."""
+    """Discard the transaction; messages that it would have settled remain out."""
     _end(channel)
     channel.answer(methods.TxRollbackOk())
 
 
 def _end(channel: AmqpChannel) -> Transaction:
-    """What was held back; the next transaction begins. Raises Refusal where there are none."""
+    """The ended transaction; the next one begins. Raises Refusal without transactions."""
     transaction = channel.transaction
     if transaction is None:
         raise Refusal(PRECONDITION_FAILED, "channel is not transactional")

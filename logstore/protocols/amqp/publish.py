@@ -45,9 +45,9 @@ _LOOKED_AT: Final = 1 << 4 | 1 << 9
 
 
 def take_many(channel: AmqpChannel, raw: bytes, at: int) -> int:
-    """Take the whole messages of this channel that follow each other from there; up to where.
+    """Publish this channel's consecutive whole messages; returns where they end.
 
-    Only those that can be taken at once: what is left is for ``AmqpChannel.take``.
+    Only messages that need no further steps are taken; the rest is for ``AmqpChannel.take``.
     """
     run, last, end = channel.run, channel.last, len(raw)
     route, known, new = channel.of.vhost.route, channel.of.vhost.topology.known_route, tuple.__new__
@@ -98,7 +98,7 @@ def take_many(channel: AmqpChannel, raw: bytes, at: int) -> int:
 
 
 def _is_known(known: Callable[[bytes, bytes], Route], message: Message, to: Route) -> bool:
-    """Whether all messages with these properties and this key go there, until something changes."""
+    """Whether the cached route applies to all messages with these properties and this key."""
     try:
         return known(message.exchange, message.key) is to
     except KeyError:
@@ -106,7 +106,7 @@ def _is_known(known: Callable[[bytes, bytes], Route], message: Message, to: Rout
 
 
 def _look(channel: AmqpChannel, raw: bytes, at: int) -> Last | None:
-    """The message that begins there, if its frames are whole but for the body's, and plain."""
+    """The message at this position, if it is plain and its frames before the body are complete."""
     try:
         kind, number, size = HEAD.unpack_from(raw, at)
         header_at = at + size + OVERHEAD
@@ -152,7 +152,7 @@ def _look(channel: AmqpChannel, raw: bytes, at: int) -> Last | None:
 def take_one(
     channel: AmqpChannel, publishing: Publishing, props: bytes, body: bytes | Pieces
 ) -> None:
-    """A message in whatever form it came. Raises Refusal, what the queues refuse."""
+    """Publish a message in any form. Raises Refusal and the errors of queues."""
     if publishing.immediate:
         raise Refusal(NOT_IMPLEMENTED, "immediate=true")
     try:
@@ -173,7 +173,7 @@ def take_one(
 
 
 def _check_keys(channel: AmqpChannel, message: Message) -> None:
-    """Whether its client may publish with these routing keys. Raises Refusal."""
+    """Check that the client may publish with these routing keys. Raises Refusal."""
     vhost, exchange = channel.of.vhost, message.exchange
     if is_topic(vhost.topology, exchange):
         vhost.topology.check_publish(exchange)
@@ -182,7 +182,7 @@ def _check_keys(channel: AmqpChannel, message: Message) -> None:
 
 
 def check_again(channel: AmqpChannel, run: Sequence[Outgoing]) -> None:
-    """Whether what was published, and held back, may be published still. Raises Refusal."""
+    """Check that delayed messages may still be published. Raises Refusal."""
     for exchange in {message.exchange for _, message in run}:
         if channel.of.permits.check_publish(exchange):
             for _, message in run:
@@ -191,7 +191,7 @@ def check_again(channel: AmqpChannel, run: Sequence[Outgoing]) -> None:
 
 
 def refused(channel: AmqpChannel, error: LogstoreError) -> None:
-    """The next message can't be taken; those before it can."""
+    """Refuse the next message, after publishing those before it."""
     if channel.run:
         channel.of.published[channel] = None
     channel.of.send_all_published()
@@ -200,7 +200,7 @@ def refused(channel: AmqpChannel, error: LogstoreError) -> None:
 
 
 def _checked(channel: AmqpChannel, props: bytes) -> bytes:
-    """The properties; with an address that can be replied to, where that is asked for."""
+    """The checked properties, with an address for replies if one is requested."""
     if not int.from_bytes(props[:2]) & _LOOKED_AT:
         return props
     found, _, _ = properties.read_around(props)
@@ -221,7 +221,7 @@ def _checked(channel: AmqpChannel, props: bytes) -> bytes:
 
 
 def flush(channel: AmqpChannel) -> None:
-    """Give the queues what a channel has published, or keep it until they may have it."""
+    """Give a channel's published messages to the queues, or delay them."""
     run, channel.run = channel.run, []
     mandatory, channel.mandatory = channel.mandatory, []
     if channel.transaction is not None:
@@ -241,9 +241,7 @@ def flush(channel: AmqpChannel) -> None:
 
 
 def _offer(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> None:
-    """Give the queues a run, after those that are kept back. Nobody hears of one of a channel that
-    has ended.
-    """
+    """Give a run to the queues, after delayed ones. A channel that has ended gets no confirms."""
     queue = channel.of.vhost.to_be_counted(run)
     if channel.gone:
         channel.of.vhost.publish(run)
@@ -256,7 +254,7 @@ def _offer(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[in
 
 
 def _offer_later(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> None:
-    """The same, of what was kept back, which may have been for hours: rights may have gone."""
+    """As ``_offer``, for delayed messages, whose rights are checked again."""
     if channel.closing:
         return  # it failed by what was kept back before this
     try:
@@ -270,7 +268,7 @@ def _offer_later(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Seque
 
 
 def hand_over(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> None:
-    """Publish; return what nobody took, where that is asked for; have the rest confirmed."""
+    """Publish a run, return unrouted mandatory messages, and have the others confirmed."""
     published = channel.of.vhost.publish(run)
     counted(channel, run, published.unrouted)
     send_back(channel, run, published.unrouted, mandatory)
@@ -281,7 +279,7 @@ def hand_over(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence
 
 
 def counted(channel: AmqpChannel, run: Sequence[Outgoing], unrouted: Sequence[int]) -> None:
-    """Count what was published, once it is."""
+    """Count published messages."""
     counts = channel.of.door.counts
     if not channel.publishes:
         channel.publishes = True
@@ -298,7 +296,7 @@ def send_back(
     unrouted: Sequence[int],
     mandatory: Sequence[int],
 ) -> None:
-    """Return what no queue took, where that is asked for, or send it as a reply."""
+    """Return unrouted mandatory messages; deliver replies to their clients."""
     if not unrouted:
         return
     asked, counts = frozenset(mandatory), channel.of.door.counts
@@ -316,7 +314,7 @@ def send_back(
 
 
 def _is_reply(channel: AmqpChannel, message: Message) -> bool:
-    """Whether it goes to a client that waits for replies, past all queues; it is sent then."""
+    """Whether the message is a reply, which was sent to its client without a queue."""
     if message.exchange or not message.key.startswith(REPLY_TO):
         return False
     receiver = channel.of.door.reply_channel(message.key)

@@ -17,7 +17,7 @@ from logstore.protocols.amqp.exchange import name_of
 
 
 def named(channel: AmqpChannel, given: str) -> bytes:
-    """The queue that is meant: without a name the one that the channel declared last."""
+    """The name of the queue; without one, the queue that the channel declared last."""
     name = name_of(given)
     if not name:
         if not channel.last_queue:
@@ -45,7 +45,7 @@ def declare(channel: AmqpChannel, method: methods.QueueDeclare) -> None:
 
 
 def _declared(channel: AmqpChannel, queue: Named, *, nowait: bool) -> None:
-    """Its counts are known once its logs are open."""
+    """Answer a declaration; the queue's counts are known once its logs are open."""
     queue = channel.of.vhost.in_place_of(queue)
     channel.last_queue = queue.facts.name
     if nowait:
@@ -62,7 +62,7 @@ def _answer_declare(channel: AmqpChannel, queue: Named) -> None:
 
 
 def _declare_reply_to(channel: AmqpChannel, name: bytes, *, nowait: bool) -> None:
-    """Whether it is there: replies go past all queues."""
+    """Answer a passive declaration of an address for replies. Raises NoQueue."""
     if name != REPLY_TO and channel.of.door.reply_channel(name) is None:
         raise NoQueue(name)
     channel.last_queue = name
@@ -71,7 +71,7 @@ def _declare_reply_to(channel: AmqpChannel, name: bytes, *, nowait: bool) -> Non
 
 
 def binding_of(channel: AmqpChannel, method: methods.QueueBind | methods.QueueUnbind) -> Binding:
-    """What is to be bound, or not any more. Raises Refusal."""
+    """The binding to create or delete. Raises Refusal."""
     queue = named(channel, method.queue)
     if queue.startswith(REPLY_TO):
         raise Refusal(ACCESS_REFUSED, f"operation not permitted on queue '{text(queue)}'")
@@ -105,7 +105,7 @@ def purge(channel: AmqpChannel, method: methods.QueuePurge) -> None:
 
 
 def delete(channel: AmqpChannel, method: methods.QueueDelete) -> None:
-    """One that is not there is deleted already, as in RabbitMQ."""
+    """Delete a queue; a missing queue is no error, as in RabbitMQ."""
     try:
         queue = channel.of.vhost.queue(named(channel, method.queue), channel.of)
     except NoQueue:

@@ -70,7 +70,7 @@ class Framed(Carrier, Protocol):
 
 
 def take(of: Framed, raw: bytes) -> int:
-    """What was read of a connection; how much of it was taken."""
+    """Process input of a connection; returns how many bytes were processed."""
     at = 0
     if of.phase is Phase.DISCARDING:
         if raw.endswith(_CLOSED):
@@ -90,7 +90,7 @@ def take(of: Framed, raw: bytes) -> int:
 
 
 def _take_frames(of: Framed, raw: bytes, at: int) -> int:
-    """Whole frames from there on; up to where."""
+    """Process whole frames from ``at`` on; returns where they end."""
     end, left = len(raw), WORK_AT_ONCE
     channels, unpack, late = of.channels, HEAD.unpack_from, of.late
     compares = of.phase is Phase.RUNNING and of.vhost.deduplication.used is not None
@@ -131,7 +131,7 @@ def _take_frames(of: Framed, raw: bytes, at: int) -> int:
 
 
 def _take_header(of: Framed, raw: bytes) -> int:
-    """The protocol's header; how many bytes it was."""
+    """Process the protocol header; returns its size."""
     if raw[:8] in (PROTOCOL, _ALSO_TAKEN):
         of.to(Phase.HANDSHAKE)
         of.send(of.handshake.begin())
@@ -174,7 +174,7 @@ def _frame(of: Framed, kind: int, number: int, payload: bytes) -> None:
 
 
 def _frame_while_closing(of: Framed, kind: int, number: int, payload: bytes) -> None:
-    """Only what ends the connection counts."""
+    """Ignore the frame, unless it ends the connection."""
     if kind != METHOD or number != 0:
         return
     ids = payload[: _IDS.size]
@@ -217,5 +217,5 @@ def _open_channel(of: Framed, kind: int, number: int, payload: bytes) -> None:
 
 
 def bad_frame(kind: int, fault: str) -> Refusal:
-    """As RabbitMQ words it."""
+    """A frame error in RabbitMQ's words."""
     return Refusal(FRAME_ERROR, f"type {kind}, all octets = <<>>: {fault}")

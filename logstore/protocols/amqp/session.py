@@ -291,7 +291,7 @@ class AmqpSession:
     # Methods of its own
 
     def take_method(self, method: Method) -> None:
-        """One of the connection's own. Raises Refusal."""
+        """Process a method of the connection itself. Raises Refusal."""
         if isinstance(method, methods.ConnectionClose):
             self._close()
         elif self.phase is Phase.HANDSHAKE:
@@ -302,12 +302,12 @@ class AmqpSession:
             raise Refusal(CHANNEL_ERROR, "unexpected method in connection state running")
 
     def _close(self) -> None:
-        """The client asks for it. Its queues are gone before it is told."""
+        """Close at the client's request; it is answered after its exclusive queues are deleted."""
         self.send_all_published()
         self._let_go(self._closed_in_order)
 
     def closed_by_peer(self) -> None:
-        """Our Close is answered."""
+        """The client has answered the server's Close."""
         self.end(self._reason)
 
     def _closed_in_order(self) -> None:
@@ -329,16 +329,16 @@ class AmqpSession:
             self.send(answer)
 
     def begin_check(self) -> None:
-        """A password is looked at: what comes next waits for that."""
+        """A password is being checked: later frames wait."""
         self._checking = self.full = True
 
     def end_check(self) -> None:
-        """It was right."""
+        """The password is right: continue."""
         self._checking, self.full = False, self.parked_bytes > PARKED_BYTES_MAX
         self.link.wake()
 
     def refuse(self, refusal: Refusal, delay_s: float, reason: str) -> None:
-        """It was wrong: the client is told after so long. ``reason``: for the log."""
+        """The login failed: tell the client after the delay. ``reason``: for the log."""
         self.link.wake()
         if delay_s > 0:
             self._due = _Due(self._now + delay_s, refusal, reason)
@@ -348,9 +348,9 @@ class AmqpSession:
     def _queues_open(
         self, answer: Method | None, queues: Queues | LogstoreError, *, looked: bool = False
     ) -> None:
-        """The first client of all has waited for them.
+        """The queues, for which the first client has to wait, are open.
 
-        ``looked``: all is known that other nodes have made.
+        ``looked``: changes of other nodes were read.
         """
         if self.phase is not Phase.HANDSHAKE:
             return  # it has ended meanwhile
@@ -373,12 +373,14 @@ class AmqpSession:
         self.link.wake()
 
     def _to_look(self, queues: Queues) -> ReadOn | None:
-        """For the virtual host, where another node may have made it just now."""
+        """A read of other nodes' changes, if the virtual host is unknown; it may be new."""
         known = data(self.handshake.vhost) in queues.vhosts
         return None if known else queues.read_on
 
     def _open(self, queues: Queues) -> None:
-        """Raises Refusal where there is no such virtual host, or the client may not go there."""
+        """Open the virtual host. Raises Refusal if it does not exist or the client may not
+        use it.
+        """
         shake = self.handshake
         vhost = queues.vhosts.get(data(shake.vhost))
         if vhost is None:
@@ -417,9 +419,9 @@ class AmqpSession:
         standing.look_again(self)
 
     def must_look(self) -> bool:
-        """Whether rules have changed that its consumers were not held against yet.
+        """Whether the consumers have yet to be checked against changed rules.
 
-        It is told in its turn, which may be some turns away: they are given nothing before.
+        The check comes in its turn, perhaps some turns later; consumers receive nothing until then.
         """
         if self._rules == self.door.access.version:
             return False
@@ -429,36 +431,36 @@ class AmqpSession:
     # Channels
 
     def forget_channel(self, channel: AmqpChannel) -> None:
-        """Its number may be used again."""
+        """Free the channel's number."""
         del self.channels[channel.number]
         self.door.counts.channel_closed(publishes=channel.publishes)
 
     def closed_in_order(self, channel: AmqpChannel) -> None:
-        """Its client has asked for it, and its consumers have ended."""
+        """Answer the client's Close of a channel, whose consumers have ended."""
         if self.phase in (Phase.RUNNING, Phase.LEAVING):
             channel.answer(methods.ChannelCloseOk())
             self.link.wake()
 
     def went_on(self) -> None:
-        """A channel has taken what waited in it, or some of it."""
+        """A channel has processed some of its waiting frames."""
         if self.full and not self._checking and self.parked_bytes <= PARKED_BYTES_MAX:
             self.full = False
         self.link.wake()
 
     def later(self, call: Callable[[], None]) -> None:
-        """Have it called in the next turn."""
+        """Call this in the next turn."""
         self._later.append(call)
         self.link.wake()
 
     def park(self, size: int) -> None:
-        """So much more waits in a channel (or less); where that is much, nothing more is taken."""
+        """Count bytes that wait in a channel (negative: no longer); too many stop the input."""
         self.parked_bytes += size
         self.full = self._checking or self.parked_bytes > PARKED_BYTES_MAX
 
     def cancelled(self, channel: AmqpChannel, tag: bytes, timeout_ms: int | None) -> None:
-        """A consumer gets nothing more: tell the client, if it understands that.
+        """A consumer is cancelled: tell the client, if it has that capability.
 
-        ``timeout_ms``: that it was too slow for; None: its queue is gone.
+        ``timeout_ms``: the delivery timeout that was exceeded; None if the queue is gone.
         """
         if channel.subscriptions.pop(tag, None) is None:
             return
@@ -477,30 +479,30 @@ class AmqpSession:
     def publish(
         self, channel: AmqpChannel, publishing: Publishing, properties: bytes, body: bytes | Pieces
     ) -> None:
-        """A message has arrived in several steps."""
+        """Publish a message that arrived in several reads."""
         publish.take_one(channel, publishing, properties, body)
 
     def carry_out(self, channel: AmqpChannel, method: Method) -> None:
-        """What a channel is asked for. Raises Refusal, what the queues refuse."""
+        """Carry out a channel's method. Raises Refusal and the errors of queues."""
         carry_out(channel, method)
 
     def late(self) -> bool:
-        """Whether this read has taken so long that others have their turn first."""
+        """Whether this read has used up its time, so that other sessions have their turn."""
         return self.door.stopwatch() > self.until
 
     # Sending
 
     def send(self, method: Method) -> None:
-        """A method of the connection's own."""
+        """Send a method of the connection itself."""
         self.put(method_frame(0, method))
 
     def put(self, frames: bytes) -> None:
-        """Behind all that is to be sent. The link is not woken."""
+        """Append frames to the output. Does not wake the link."""
         self.out.append(frames)
         self.out_bytes += len(frames)
 
     def room_bytes(self) -> int:
-        """How much more queues may give it; 0 where the client does not read."""
+        """How many more bytes queues may deliver; 0 if the client does not read."""
         if self.phase is not Phase.RUNNING:
             return 0
         room = OUT_BYTES_MAX - self.out_bytes - self.link.unsent
@@ -510,7 +512,7 @@ class AmqpSession:
         return room
 
     def _feed(self) -> None:
-        """All is sent: queues that had more than it could take may go on."""
+        """Let queues that found no room continue: everything is sent."""
         if self.starved:
             self.starved = False
             for channel in self.channels.values():
@@ -529,13 +531,13 @@ class AmqpSession:
         self.roomier.clear()
 
     def send_all_published(self) -> None:
-        """Give the queues what was published so far."""
+        """Give all published messages to the queues."""
         published, self.published = self.published, {}
         for channel in published:
             publish.flush(channel)
 
     def tell_blocked(self) -> None:
-        """Say that nobody may publish, or may again."""
+        """Tell the client that publishing is blocked or allowed again."""
         reason = self.door.blocked
         if self.phase is not Phase.RUNNING or reason == self.told_blocked:
             return
@@ -581,15 +583,15 @@ class AmqpSession:
     # The end
 
     def to(self, phase: Phase) -> None:
-        """Begin a phase."""
+        """Enter a phase."""
         if phase is not Phase.HANDSHAKE:  # its time began with the connection
             self._since = self._now
         self.phase = phase
 
     def fail(self, refusal: Refusal, ids: tuple[int, int] = (0, 0), *, reason: str = "") -> None:
-        """End the connection with an error that the client hears of.
+        """End the connection with an error that the client is told.
 
-        ``ids``: of what failed. ``reason``: what is logged, if it is another text.
+        ``ids``: of the failed method. ``reason``: the text for the log, if it differs.
         """
         if self.phase in ENDING:
             return
@@ -607,20 +609,20 @@ class AmqpSession:
         self.to(Phase.CLOSING)
 
     def end(self, reason: str) -> None:
-        """It is over, without a word to the client. ``reason``: as Session.closed."""
+        """End the connection without a method to the client. ``reason``: as Session.closed."""
         self._let_go()
         if self.closed is None:
             self.closed = reason
         self.phase = Phase.OVER
 
     def _time_is_up(self, reason: str) -> None:
-        """It is over; a client that does not read is not waited for until it does."""
+        """End the connection, without waiting for a client that does not read."""
         self.end(reason)
         if self.link.unsent:
             self.link.cut(reason)
 
     def _let_go(self, then: Callable[[], object] = lambda: None) -> None:
-        """Give back what was delivered and not settled; exclusive queues go, and ``then``."""
+        """Return unsettled messages, delete exclusive queues, and call ``then``."""
         channels, self.channels = self.channels, {}
         consumers: list[AmqpSubscription] = []
         for channel in channels.values():

@@ -36,9 +36,8 @@ _END: Final = 0xCE
 
 
 def take_back(channel: AmqpChannel, raw: bytes, at: int) -> int:
-    """Take the Nacks or Rejects of this channel that follow each other; up to where.
-
-    There is one at least.
+    """Process consecutive Nacks or Rejects of this channel, at least one; returns where
+    they end.
     """
     number, unpack, size, end = channel.number, _FRAME.unpack_from, _FRAME.size, len(raw)
     try:
@@ -58,10 +57,7 @@ def take_back(channel: AmqpChannel, raw: bytes, at: int) -> int:
 
 
 def take_many(channel: AmqpChannel, raw: bytes, at: int) -> int:
-    """Take the Acks of this channel that follow each other, from there on; up to where.
-
-    There is one at least.
-    """
+    """Process consecutive Acks of this channel, at least one; returns where they end."""
     number, unpack, size = channel.number, _FRAME.unpack_from, _FRAME.size
     channel.current = _ACK
     first, last = 1, 0  # tags in a row that are settled one by one; none yet
@@ -87,7 +83,7 @@ def take_many(channel: AmqpChannel, raw: bytes, at: int) -> int:
 
 
 def _settle_range(channel: AmqpChannel, first: int, last: int) -> None:
-    """Deliveries whose tags follow each other: together, which costs a fifth."""
+    """Settle deliveries with consecutive tags together, at a fifth of the cost."""
     if last > first and channel.transaction is None:
         found = channel.unacked.ack_range(first, last)
         if found is not None:
@@ -100,7 +96,7 @@ def _settle_range(channel: AmqpChannel, first: int, last: int) -> None:
 
 
 def settle(channel: AmqpChannel, verdict: Verdict, tag: int, *, multiple: bool) -> None:
-    """One delivery, or all up to it. Raises Refusal where there is no such tag."""
+    """Settle one delivery, or all up to it. Raises Refusal for an unknown tag."""
     unacked = channel.unacked
     if channel.transaction is not None:
         if not channel.transaction.settle(unacked, verdict, tag, multiple=multiple):
@@ -124,9 +120,9 @@ def settle(channel: AmqpChannel, verdict: Verdict, tag: int, *, multiple: bool) 
 def take(
     channel: AmqpChannel, settlements: Sequence[Settlement]
 ) -> Iterator[tuple[Verdict, Group]]:
-    """What a transaction has held back, taken from the channel, and what is to become of it.
+    """The transaction's settlements, with their deliveries taken from the channel.
 
-    What has left the channel meanwhile (its consumer was too slow) is not settled any more.
+    Deliveries that have left the channel meanwhile (their consumer was too slow) are left out.
     """
     unacked = channel.unacked
     channel.settles()
@@ -141,7 +137,7 @@ def take(
 
 
 def unknown(tag: int) -> Refusal:
-    """As RabbitMQ says it."""
+    """The refusal of an unknown tag, in RabbitMQ's words."""
     return Refusal(PRECONDITION_FAILED, f"unknown delivery tag {tag}")
 
 

@@ -39,7 +39,7 @@ class Asked(Carrier, Protocol):
 
 
 def check_login(of: Asked) -> None:
-    """What its StartOk says; nothing more is taken before that is known."""
+    """Check the login of a StartOk; later frames wait for the result."""
     offer = of.handshake.offer
     assert offer is not None
 
@@ -67,7 +67,7 @@ def _logged_in(of: Asked, mechanism: str, came: Admitted | TurnedAway) -> None:
 
 
 def check_secret(of: Asked, secret: bytes) -> None:
-    """The client has a new password for who it is already (RabbitMQ's extension)."""
+    """Check the client's new password for its present user (RabbitMQ's extension)."""
     entry = of.entry
     assert entry is not None
     who = entry.who
@@ -91,7 +91,7 @@ def check_secret(of: Asked, secret: bytes) -> None:
 
 
 def look_again(of: Asked) -> None:
-    """Users or rules are others now: what the client may not have any more it has not."""
+    """Apply changed users or rules: end what the client may no longer do."""
     if of.entry is None or of.phase in ENDING:
         return
     if of.is_out:
@@ -107,14 +107,16 @@ def look_again(of: Asked) -> None:
 
 
 def gone(entry: Admitted) -> str:
-    """What is told to one that is not in any more."""
+    """The error for a client whose login is no longer valid."""
     if entry.who.user:
         return f"user '{entry.user}' is deleted"
     return "there are users now: log in as one of them"
 
 
 def _look_at_consumer(of: Asked, channel: AmqpChannel, subscription: AmqpSubscription) -> None:
-    """End it where its client may not read the queue. What it has unacked it keeps."""
+    """Cancel the consumer if the client may no longer read the queue; unacknowledged messages stay
+    out.
+    """
     name = subscription.queue.facts.name
     ask = Ask(READ, QUEUE, name)
     forbidden = [it for it in of_stream(of.vhost, READ, name) if of.permits.is_forbidden(it)]

@@ -104,7 +104,7 @@ class AmqpSubscription:
     def _middle(
         self, exchange: bytes, key: bytes, properties: bytes, size: int
     ) -> tuple[bytes, bytes]:
-        """What stands before a delivery's tag, and between that and its body."""
+        """The bytes before a delivery's tag, and those between the tag and the body."""
         method_bytes = len(self._begin) + _TAG.size + 2 + len(exchange) + len(key)
         begin = HEAD.pack(METHOD, self._number, method_bytes) + self._begin
         middle = _short(exchange) + _short(key) + b"\xce"
@@ -130,7 +130,7 @@ class AmqpSubscription:
 def content_frames(
     number: int, method: Method, properties: bytes, body: bytes, payload_max: int
 ) -> bytes:
-    """A method with a message."""
+    """The frames of a method with a message."""
     return b"".join((
         frame(METHOD, number, encode(method)),
         frame(HEADER, number, header(len(body), properties)),
@@ -139,7 +139,7 @@ def content_frames(
 
 
 def returned_frames(number: int, code: int, message: Message, payload_max: int) -> bytes:
-    """A message that goes back to its publisher, with the reason."""
+    """The frames that return a message to its publisher, with the reason."""
     method = methods.BasicReturn(code, NAMES[code], text(message.exchange), text(message.key))
     shown = without_blind_copies(message.properties)
     return content_frames(number, method, shown, bytes(message.body), payload_max)

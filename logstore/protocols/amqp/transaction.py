@@ -35,7 +35,7 @@ class Transaction:
         self._upto = 0  # all up to this are settled
 
     def publish(self, run: Sequence[Outgoing], mandatory: Sequence[int]) -> None:
-        """Hold these back."""
+        """Hold these messages back until the commit."""
         self.mandatory += [len(self.run) + number for number in mandatory]
         self.run += run
         self.held_bytes += bytes_of(run)
@@ -43,17 +43,17 @@ class Transaction:
 
     @property
     def too_large(self) -> bool:
-        """Whether it can't be committed any more."""
+        """Whether the transaction has become too large to commit."""
         return self.body_bytes > BODIES_BYTES_MAX and len(self.run) > 1
 
     def is_settled(self, tag: int) -> bool:
-        """Whether this one is settled once the transaction is committed."""
+        """Whether the commit will settle this delivery."""
         return tag <= self._upto or tag in self._tags
 
     def settle(
         self, unacked: Unacked[Named, Any], verdict: Verdict, tag: int, *, multiple: bool
     ) -> bool:
-        """Hold this back; whether there is such a tag that has not been settled."""
+        """Hold a settlement back; returns whether the tag is valid and not yet settled."""
         if multiple and tag == 0:
             tag = unacked.next_tag - 1  # all that there is by now
         elif tag not in unacked or self.is_settled(tag):

@@ -301,9 +301,7 @@ def _arrivals(
 
 
 def _code_of_topic(client: KafkaClient, asked: str | bytes, topic: Topic | None) -> int:
-    """The topic's error code; a missing topic is not concealed from a client that gives its
-    name.
-    """
+    """The topic's error code; a refusal does not reveal whether a topic of that name exists."""
     if topic is None and not isinstance(asked, str):
         return errors.UNKNOWN_TOPIC_ID
     if not client.may_topic(WRITE, topic.name if topic is not None else str(asked)):

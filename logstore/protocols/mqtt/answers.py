@@ -10,7 +10,7 @@ from logstore.protocols.mqtt.carrier import Carrier
 
 
 def unmatched(of: Carrier, matched: Sequence[int] | None, numbers: Sequence[int]) -> dict[int, int]:
-    """Of messages with these numbers, the reason codes of those that nobody gets (3.4.2.1)."""
+    """The reason codes of the messages among these that match no subscription (3.4.2.1)."""
     if matched is None or of.version < V5 or 0 not in matched:
         return {}
     return {
@@ -26,7 +26,7 @@ def saying(
     refused: dict[int, int],
     unmatched: dict[int, int],
 ) -> Callable[[LogstoreError | None], bytes]:
-    """What acknowledges these; the reason codes of those that are not just successful."""
+    """A function that makes the acknowledgements, given the reason codes other than success."""
 
     def said(error: LogstoreError | None) -> bytes:
         if error is None and not refused and not unmatched:

@@ -24,20 +24,20 @@ class First(Protocol):
 
     @property
     def held_bytes(self) -> int:
-        """Memory that it takes."""
+        """Memory held."""
 
     @property
     def unanswered(self) -> bool:
-        """Whether a SUBACK is to come before that."""
+        """Whether a SUBACK must be sent first."""
 
     def hold(self, it: Chunk) -> None:
-        """Messages that were published since."""
+        """Hold messages that were published since the subscription."""
 
     def go_on(self) -> None:
-        """All that was to be sent is: some more."""
+        """Send more: everything queued is sent."""
 
     def close(self) -> Sequence[tuple[Cursor, Grant]]:
-        """The connection is gone; what its session was to have yet."""
+        """The connection is gone; returns what its session is still to receive."""
 
 
 class Carrier(Line, Protocol):
@@ -59,28 +59,30 @@ class Carrier(Line, Protocol):
     first: First | None  # what is retained is on its way to it
 
     def put(self, frames: bytes) -> None:
-        """Behind all that is to be sent. The link is not woken."""
+        """Append frames to the output. Does not wake the link."""
 
     def answer(self) -> None:
-        """Say what has become safe."""
+        """Acknowledge messages that have become safe."""
 
     def look_at_disk(self) -> None:
-        """Something is about to be kept."""
+        """Check the disk's free space, before something is stored."""
 
     def acked(self, pids: Sequence[int]) -> None:
-        """Messages of QoS 1 are acknowledged, or not wanted. Raises Broken."""
+        """Settle messages of QoS 1 that the client acknowledged or refused. Raises Broken."""
 
     def work(self, steps: Steps) -> None:
-        """What may take long: nothing more is taken before it is done."""
+        """Run steps that may be slow; no further packet is processed before their end."""
 
     def run(self) -> None:
-        """It is let in."""
+        """The client is admitted: start to process its packets."""
 
     def refuse(self, broken: Broken, *, delay_s: float = 0.0, reason: str | None = None) -> None:
-        """It is not let in. ``reason``: what is logged, if it is another text."""
+        """Refuse the client. ``reason``: the text for the log, if it differs."""
 
     def fail(self, broken: Broken) -> None:
-        """End the connection with an error that the client hears of, if its version has words."""
+        """End the connection with an error, which is sent if the protocol version has a packet for
+        it.
+        """
 
     def end(self, reason: str) -> None:
-        """It is over, without a word to the client. ``reason``: as Session.closed."""
+        """End the connection without a packet to the client. ``reason``: as Session.closed."""

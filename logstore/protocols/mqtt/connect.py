@@ -43,7 +43,7 @@ class Rules(NamedTuple):
 
 
 def come(connect: Connect, rules: Rules, new_id: Callable[[], str]) -> Come:
-    """Raises Broken for what a CONNACK refuses."""
+    """The settings that a CONNECT requests. Raises Broken if a CONNACK must refuse them."""
     said = connect.properties
     if said.authentication_method is not None:
         # [MQTT-4.12.0-1]
@@ -66,7 +66,9 @@ def come(connect: Connect, rules: Rules, new_id: Callable[[], str]) -> Come:
 
 
 def expiry_s(connect: Connect) -> int:
-    """How long the session is to outlive its connection (3.1.2.11.2); in 3.1.1 for ever, or not."""
+    """How long the session outlives its connection (3.1.2.11.2), in s; in 3.1.1 for ever or not at
+    all.
+    """
     if connect.level < V5:
         return 0 if connect.clean_start else NEVER
     return connect.properties.session_expiry_s or 0
@@ -84,19 +86,19 @@ def check_will(will: Will) -> None:
 
 
 def check_response_topic(said: Properties) -> None:
-    """Raises Broken where it is no topic's name [MQTT-3.3.2-14]."""
+    """Raise Broken if the response topic is not a topic name [MQTT-3.3.2-14]."""
     topic = said.response_topic
     if topic is not None and (not topic or "+" in topic or "#" in topic):
         raise not_allowed("a Response Topic is empty, or has a wildcard in it")
 
 
 def responses_of(client: str) -> str | None:
-    """Below which topic it may have its answers; None: its id would be a wildcard there."""
+    """The prefix of the client's response topics; None if its id contains a wildcard."""
     return None if "+" in client or "#" in client else RESPONSES.format(client)
 
 
 def answer(it: Come, packet_bytes_max: int) -> Properties:
-    """What a CONNACK says that lets a client in (3.2.2.3)."""
+    """The properties of a CONNACK that admits the client (3.2.2.3)."""
     if it.version < V5:
         return NONE
     return Properties(

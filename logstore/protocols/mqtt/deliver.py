@@ -15,8 +15,9 @@ _FIRSTS: Final = tuple(bytes((0x30 | flags,)) for flags in range(16))
 
 
 def chunk(of: Carrier, it: Chunk) -> None:
-    """Messages of QoS 0; of who does not read they are dropped, and he is not cut off: those who
-    come back at once would cost more.
+    """Send messages of QoS 0, or drop them if the client does not read.
+
+    Such a client is not disconnected, because one that reconnects at once would cost more.
     """
     if of.phase is not Phase.RUNNING or not it.messages:
         return
@@ -36,9 +37,9 @@ def chunk(of: Carrier, it: Chunk) -> None:
 
 
 def messages(of: Carrier, those: Sequence[Sent]) -> Sequence[int]:
-    """Send them; the packet ids of those that are too long for the client.
+    """Send messages; returns the packet ids of those that are too long for the client.
 
-    What messages in a row have in common is made once.
+    Parts that consecutive messages share are encoded once.
     """
     door, asked = of.door, of.come
     assert asked is not None
@@ -85,14 +86,16 @@ def messages(of: Carrier, those: Sequence[Sent]) -> Sequence[int]:
 
 
 def _are_alike(those: Sequence[Sent]) -> bool:
-    """Whether all are of one topic, are to be acknowledged, and say the same beside."""
+    """Whether all messages have one topic, require an acknowledgement and share their
+    properties.
+    """
     names, _, qos, _, dup, retain, ids, said = zip(*those, strict=True)
     columns: tuple[tuple[object, ...], ...] = (names, said, ids, qos, dup, retain)
     return qos[0] > 0 and all(it.count(it[0]) == len(it) for it in columns)
 
 
 def _alike(of: Carrier, those: Sequence[Sent]) -> None:
-    """As ``messages``, of such."""
+    """As ``messages``, for messages that share topic and properties."""
     door, count = of.door, len(those)
     name, _, qos, _, dup, retain, ids, said = those[0]
     section = door.forms.section(said, ids, door.clock()) if of.version == V5 else b""

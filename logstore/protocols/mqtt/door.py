@@ -39,11 +39,11 @@ class Publish(Protocol):
 
     @property
     def waiting(self) -> Waiting | None:
-        """What is to be safe before they are acknowledged; None: nothing."""
+        """What must become safe before the messages are acknowledged; None if nothing."""
 
     @property
     def matched(self) -> Sequence[int] | None:
-        """Of each, how many get it; None: nobody has looked."""
+        """The number of receivers of each message; None if unknown."""
 
 
 class Model(Protocol):
@@ -55,33 +55,35 @@ class Model(Protocol):
     def wills(self) -> Wills: ...
     @property
     def unfinished(self) -> MutableMapping[Session, Sequence[tuple[Cursor, Grant]]]:
-        """What sessions were not given yet of what was retained when they subscribed."""
+        """Retained messages that sessions have not received yet since they subscribed."""
 
     def cursor(self, session: Session, filter_: bytes, grant: Grant) -> Cursor:
-        """What is retained of these topics now, to be given to the session."""
+        """A cursor over the messages retained now for these topics, for the session."""
 
     def queue(self, queue: Queue, messages: Sequence[Message]) -> Pending:
-        """Retained messages that their session is to acknowledge: into its queue."""
+        """Put retained messages that require an acknowledgement into the session's queue."""
 
     def preparing(self, topics: Collection[bytes]) -> Steps | None:
-        """Find who gets messages of these topics, in steps; None: that is done at once."""
+        """Find the receivers of messages on these topics, in steps; None if that is quick."""
 
     def publish(self, messages: Sequence[Message], held: Transaction | None = None) -> Publish:
-        """To all who get them; ``held`` as ``Mqtt.publish``."""
+        """Publish to all receivers; ``held`` as in ``Mqtt.publish``."""
 
     def settle(self, size: int) -> None:
-        """After publishing, and whatever else came in these bytes: who listens gets it soon."""
+        """Deliver soon what was published; called after all packets of one read."""
 
     @property
     def crowded(self) -> bool:
-        """Whether there is no room for more messages just now."""
+        """Whether there is no room for more messages now."""
 
 
 class ModelOf(Protocol):
     """The source of the model, which is opened when the first client connects."""
 
     def when_open(self, then: Callable[[Model | LogstoreError], None]) -> None:
-        """``then`` gets it, or why that can't be: now, or in a later turn."""
+        """Call ``then`` with the model, or with the error that prevents it, now or in a
+        later turn.
+        """
 
 
 class MqttLimits(NamedTuple):
@@ -132,7 +134,7 @@ class MqttDoor:
 
     @property
     def rules(self) -> Rules:
-        """For a CONNECT."""
+        """The limits for a CONNECT."""
         return Rules(self.limits.window, self.limits.expiry_max_s)
 
     @staticmethod
@@ -141,7 +143,7 @@ class MqttDoor:
         return None if link.certificate is None else link.certificate.user
 
     def said(self, section: bytes) -> Said:
-        """What the properties of a PUBLISH say. Raises Broken."""
+        """The decoded properties of a PUBLISH. Raises Broken."""
         known = self._said.get(section)
         if known is None:
             known = _said(properties.of_publish(section))
@@ -159,7 +161,7 @@ def _said(found: properties.Properties) -> Said:
 
 
 def about_of(found: properties.Properties) -> About | None:
-    """What travels with a message; None: nothing."""
+    """The properties that are stored with a message; None if it has none."""
     about = About(
         found.payload_format,
         _data(found.content_type),

@@ -15,7 +15,7 @@ NAME: Final = "mqtt"
 
 
 def open(house: House) -> Doorway:
-    """Limits are fixed while it serves."""
+    """Open the MQTT door. Its limits do not change while it serves."""
     made: list[MqttDoor] = []
 
     def new_session(link: Link) -> Session:
@@ -36,7 +36,7 @@ def open(house: House) -> Doorway:
 
 
 def _load() -> None:
-    """A server may have no client: until then nothing of MQTT."""
+    """Import the modules of MQTT when the first client connects, since a server may have none."""
     import logstore.protocols.mqtt.session
     import logstore.protocols.rabbit_alarm  # noqa: F401  in a worker, not in a turn
 

@@ -42,7 +42,7 @@ WINDOW_MAX: Final = 65_535
 
 
 def hear(of: Carrier, raw: bytes) -> None:
-    """A whole CONNECT. Raises Broken."""
+    """Process a whole CONNECT. Raises Broken."""
     found = read_varint(raw, 1, len(raw))
     assert found is not None
     body = raw[found[1] :]
@@ -55,7 +55,7 @@ def hear(of: Carrier, raw: bytes) -> None:
 
 
 def _speaks(of: Carrier, body: bytes) -> bool:
-    """Whether it is a version that is spoken here; else it is told so."""
+    """Whether the protocol version is supported; otherwise the client is refused."""
     level = packets.level_of(body)
     if level is None:
         of.end("a CONNECT packet ends within a field")
@@ -78,7 +78,7 @@ def _speaks(of: Carrier, body: bytes) -> bool:
 
 
 def too_large(of: Carrier, head: bytes, most: int) -> None:
-    """A CONNECT that is longer than one may be, of which this is the beginning."""
+    """Refuse a CONNECT that exceeds the maximum size; ``head`` is its beginning."""
     found = read_varint(head, 1, len(head))
     assert found is not None
     level = packets.level_of(head[found[1] :])
@@ -88,7 +88,7 @@ def too_large(of: Carrier, head: bytes, most: int) -> None:
 
 
 def refusal(broken: Broken, version: int) -> bytes:
-    """The CONNACK that says so; b"": the version has no words for it, and the connection ends."""
+    """The CONNACK of a refusal; b"" if the version has no code for it, and the connection ends."""
     if version == V5:
         code = broken.code if broken.code in reasons.OF[kinds.CONNACK] else reasons.UNSPECIFIED
         return packets.write(Connack(False, code, Properties(reason_string=str(broken))), V5)
@@ -150,7 +150,7 @@ def _logged_in(of: Carrier, mechanism: str, it: Admitted | TurnedAway) -> None:
 
 
 def _check(of: Carrier, who: Identity) -> None:
-    """What it may. Raises Broken."""
+    """Check the rights of the identified client. Raises Broken."""
     door, asked = of.door, of.come
     assert asked is not None
     permits = Permits(door.access, door.refusals, who)
@@ -206,7 +206,7 @@ def _open(of: Carrier, model: Model | LogstoreError) -> None:
 
 
 def _is_user(of: Carrier, user: str) -> bool:
-    """Whether there still is one of this name."""
+    """Whether a user of this name still exists."""
     return user in of.door.access.users
 
 
@@ -219,7 +219,7 @@ def _will(will: packets.Will) -> Will:
 
 
 def _let_in(of: Carrier, connected: Connected, error: LogstoreError | None) -> None:
-    """All that is to be kept of it is kept, or can't be."""
+    """Admit the client, once its session is stored, or refuse it with the error."""
     if of.phase is not Phase.ENTERING or of.mine is not connected.session:
         return
     asked, permits = of.come, of.permits

@@ -19,9 +19,7 @@ ERRORS: Final = 0x80  # reason codes from here on
 
 
 def publish(of: Carrier, run: Run, messages: Sequence[Message], refused: dict[int, int]) -> None:
-    """Messages of QoS 2; those that have come before are not taken again, whatever their DUP says
-    [MQTT-4.3.3-10].
-    """
+    """Publish messages of QoS 2, each once, whatever its DUP flag [MQTT-4.3.3-10]."""
     assert of.mine is not None
     assert run.pids is not None
     arrivals = of.mine.arrivals
@@ -60,7 +58,7 @@ def _take(
     refused: Mapping[int, int],
     numbers: range,
 ) -> None:
-    """The messages of the run with these numbers, which are new."""
+    """Publish the new messages of the run, which have these numbers."""
     if not numbers:
         return
     assert of.mine is not None
@@ -88,7 +86,7 @@ def _take(
 def _give(
     of: Carrier, messages: Sequence[Message], pids: Sequence[int], numbers: Sequence[int]
 ) -> tuple[Waiting | None, dict[int, int]]:
-    """Publish them with their packet identifiers; what is waited for, and which reach nobody."""
+    """Publish messages with their packet ids; returns what to wait for, and the unmatched ones."""
     model, mine = of.door.model, of.mine
     assert model is not None
     assert mine is not None
@@ -108,7 +106,7 @@ def _give(
 
 
 def released(of: Carrier, pids: Sequence[int]) -> None:
-    """PUBREL: the client does not send these again."""
+    """Process PUBRELs: the client sends these messages no more."""
     assert of.mine is not None
     for those, waiting, known in of.mine.arrivals.release(pids):
         if not known:
@@ -130,7 +128,7 @@ def _complete(of: Carrier, pids: Sequence[int], known: bool, error: LogstoreErro
 
 
 def received(of: Carrier, pids: Sequence[int]) -> None:
-    """PUBREC: the client has these. Raises Broken."""
+    """Process PUBRECs: the client has these messages. Raises Broken."""
     assert of.mine is not None
     exact = of.mine.out.exact
     unknown = pids if exact is None else of.mine.exact.received(pids)
@@ -142,7 +140,7 @@ def received(of: Carrier, pids: Sequence[int]) -> None:
 
 
 def _refused(of: Carrier, pid: int) -> None:
-    """PUBREC: the client does not want it. Raises Broken."""
+    """Process a PUBREC with an error: the client refuses the message. Raises Broken."""
     assert of.mine is not None
     exact = of.mine.out.exact
     if exact is None or pid not in exact:
@@ -158,7 +156,7 @@ def _unknown(of: Carrier, pids: Sequence[int]) -> None:
 
 
 def completed(of: Carrier, pids: Sequence[int]) -> None:
-    """PUBCOMP: the client has forgotten these."""
+    """Process PUBCOMPs: the client has forgotten these packet ids."""
     assert of.mine is not None
     exact = of.mine.out.exact
     of.door.counts.unknown_packets += (
@@ -167,7 +165,7 @@ def completed(of: Carrier, pids: Sequence[int]) -> None:
 
 
 def answer(of: Carrier, kind: int, packet: packets.Ack) -> None:
-    """One of them, perhaps with a reason. Raises Broken."""
+    """Process one acknowledgement, perhaps with a reason code. Raises Broken."""
     if kind == kinds.PUBREC and packet.reason >= ERRORS:
         _refused(of, packet.pid)
     else:

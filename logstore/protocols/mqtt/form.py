@@ -39,7 +39,9 @@ class Forms:
     def form(
         self, version: int, *, retain_as_published: bool, ids: tuple[int, ...], bytes_max: int
     ) -> "MqttForm":
-        """The one for all who get the same. ``bytes_max``: of a packet; 0: any size."""
+        """The form shared by all clients with these options. ``bytes_max``: of a packet; 0 for no
+        limit.
+        """
         if version < V5:
             retain_as_published, ids, bytes_max = False, (), 0
         key = version, retain_as_published, ids, bytes_max
@@ -51,7 +53,7 @@ class Forms:
         return form
 
     def section(self, about: About | None, ids: tuple[int, ...], now_ms: int) -> bytes:
-        """Properties of a message for a client of version 5, with their length."""
+        """The properties of a message for a client of version 5, preceded by their length."""
         if about is None and not ids:
             return b"\0"
         left = b""
@@ -69,7 +71,7 @@ class Forms:
 
 
 def _written(about: About | None, ids: tuple[int, ...]) -> bytes:
-    """Without an expiry."""
+    """The encoded properties without the expiry."""
     parts: list[bytes] = []
     if about is not None:
         if about.payload_format is not None:
@@ -121,7 +123,7 @@ class MqttForm:
         return self._one_by_one(opened, payloads)
 
     def _one_by_one(self, opened: bytes, payloads: Sequence[bytes]) -> Chunk:
-        """Those with properties, or of which some are too long."""
+        """Encode messages that have properties, or of which some may be too long."""
         now_ms, topic = self._forms.clock(), opened[2:]
         parts: list[bytes] = []
         for payload in payloads:

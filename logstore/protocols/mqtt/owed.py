@@ -49,9 +49,9 @@ class Owed:
         *,
         counted: bool = True,
     ) -> None:
-        """So many messages that came together. ``said``: told why they are not safe, if so.
+        """Add ``count`` messages of one read. ``said``: called with the error if they are not safe.
 
-        ``counted``: nobody else does so for the client's quota.
+        ``counted``: they count for the client's receive maximum only here.
         """
         if waiting is not None and not waiting.settled():
             waiting.watch(wake)
@@ -63,7 +63,7 @@ class Owed:
     def add(
         self, pending: Pending | None, wake: Wake, said: Callable[[LogstoreError | None], bytes]
     ) -> None:
-        """Something that is to be kept."""
+        """Add an acknowledgement of a change that must first be stored."""
         if pending is not None and not pending.done:
             pending.then(lambda _: wake())
         self._put(_Answer(None, pending, 0, 0, said))
@@ -92,7 +92,7 @@ class Owed:
         return frames
 
     def close(self) -> None:
-        """Nobody is told any more."""
+        """Stop waiting; no acknowledgement is sent."""
         if self._answers is not None:
             for it in self._answers:
                 if it.waiting is not None:

@@ -54,18 +54,18 @@ class Permits:
         self.look_anew()
 
     def look_anew(self) -> None:
-        """Rules have changed."""
+        """Apply changed rules."""
         self._version = self._access.version
         self.free: bool = self._rights.all
         self._publishable = None
 
     @property
     def outdated(self) -> bool:
-        """Whether rules have changed since they were looked at."""
+        """Whether rules have changed since they were last applied."""
         return self._version != self._access.version
 
     def may_enter(self) -> bool:
-        """Whether it has any business here: there is something that it may publish or hear."""
+        """Whether the client may publish or subscribe to anything at all."""
         return (
             self.free
             or may_enter(self._access, self.who, DEFAULT_VHOST)
@@ -76,7 +76,7 @@ class Permits:
     # Publishing
 
     def may_publish(self, topic: bytes) -> bool:
-        """One look-up, where it was asked before."""
+        """Whether the client may publish to the topic; the answer is remembered."""
         if self.outdated:
             self.look_anew()
         if self.free:
@@ -94,7 +94,7 @@ class Permits:
         return answer
 
     def may_will(self, topic: bytes) -> bool:
-        """Whether its will may be published there."""
+        """Whether the client's will may be published to the topic."""
         return self._rights.all or self._may(WILL, topic)
 
     def _may(self, act: str, topic: bytes) -> bool:
@@ -105,7 +105,7 @@ class Permits:
     # Subscribing
 
     def may_subscribe(self, filter: bytes) -> bool:
-        """Whether it may hear all that a legal filter matches."""
+        """Whether the client may receive everything that a valid filter matches."""
         if self._rights.all:
             return True
         if filter.startswith(SHARE):
@@ -117,9 +117,10 @@ class Permits:
         return self._decided(SUBSCRIBE, filter, list(self._of_channels(filter)))
 
     def _of_channels(self, filter: bytes) -> Iterator[Decision]:
-        """Of the names that it matches together: ``a/#`` is ``a``, and ``a/*`` as a pattern.
+        """Decisions on all names that the filter matches: ``a/#`` is ``a``, and the pattern
+        ``a/*``.
 
-        A pattern's star is more than a level's plus: rules that deny may deny too much.
+        A pattern's star matches more than a ``+``, so a denying rule may deny too much.
         """
         levels = filter.split(b"/")
         if levels[-1] == b"#" and len(levels) > 1:
@@ -137,7 +138,7 @@ class Permits:
     # Both ways
 
     def _decided(self, act: str, name: bytes, of_channels: list[Decision]) -> bool:
-        """By what is said of channels, all of which is needed, and of the exchange."""
+        """Combine the rules of channels, all of which must allow, with those of the exchange."""
         operation = ASKS[act]
         refused = next((it for it in of_channels if not it.allowed), None)
         of_exchange = self._rights.decision(operation, EXCHANGE, TOPIC_EXCHANGE)
@@ -160,7 +161,7 @@ class Permits:
 
 
 def _literally(level: bytes) -> bytes:
-    """A pattern of this level alone."""
+    """A pattern that matches only this level."""
     if not any(sign in level for sign in _SIGNS):
         return level
     return b"".join(b"\\" + bytes((it,)) if it in _SIGNS else bytes((it,)) for it in level)

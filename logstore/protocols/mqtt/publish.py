@@ -23,7 +23,7 @@ _ALIAS_BYTES: Final = 100  # of one beside its topic
 
 
 def take(of: Carrier, run: Run) -> None:
-    """Messages of one QoS. Raises Broken."""
+    """Process messages of one QoS. Raises Broken."""
     if run.qos and of.version == V5:
         _check_unacknowledged(of, len(run.payloads))
     if run.properties is None and (of.version < V5 or all(run.topics)):
@@ -43,7 +43,7 @@ def take(of: Carrier, run: Run) -> None:
 
 
 def _check_unacknowledged(of: Carrier, count: int) -> None:
-    """Whether it may send so many more now (receive maximum). Raises Broken."""
+    """Check the receive maximum for this many more messages. Raises Broken."""
     assert of.mine is not None
     if of.owed.counted + of.mine.unreleased + count > RECEIVE_MAXIMUM:
         raise Broken(
@@ -54,7 +54,7 @@ def _check_unacknowledged(of: Carrier, count: int) -> None:
 def _take(
     of: Carrier, run: Run, topics: Sequence[bytes], abouts: Sequence[About | None] | None
 ) -> None:
-    """``topics``: with those that aliases stand for; ``abouts``: what travels with each."""
+    """``topics``: with aliases replaced; ``abouts``: the stored properties of each message."""
     qos, count = run.qos, len(run.payloads)
     counts = of.door.counts
     counts.received[qos] += count
@@ -77,7 +77,7 @@ def _take(
 
 
 def _refused(of: Carrier, topics: Sequence[bytes]) -> dict[int, int]:
-    """By number of those that are not published: why."""
+    """The reason codes of refused messages, by number."""
     permits = of.permits
     assert permits is not None
     may = permits.may_publish
@@ -93,7 +93,7 @@ def _refused(of: Carrier, topics: Sequence[bytes]) -> dict[int, int]:
 
 
 def _publish(of: Carrier, run: Run, messages: Sequence[Message], refused: dict[int, int]) -> None:
-    """``messages``: those of the run that are not refused."""
+    """``messages``: the messages of the run that are not refused."""
     model, counts = of.door.model, of.door.counts
     assert model is not None
     of.look_at_disk()
@@ -121,7 +121,7 @@ class _Said:
         self._of = of
 
     def read(self, run: Run) -> None:
-        """Raises Broken; what comes before is read."""
+        """Decode the properties of a run. Raises Broken; earlier messages are then decoded."""
         now_ms = self._of.door.clock()
         sections = repeat(b"") if run.properties is None else run.properties
         for topic, section in zip(run.topics, sections, strict=False):
@@ -144,7 +144,7 @@ class _Said:
 
 
 def _aliased(of: Carrier, topic: bytes, alias: int) -> bytes:
-    """The topic that it stands for, now that it may be another (3.3.2.3.4). Raises Broken."""
+    """The topic of an alias, which this message may set (3.3.2.3.4). Raises Broken."""
     known = of.aliases
     if not topic:
         found = None if known is None else known.get(alias)

@@ -67,7 +67,7 @@ class Retaining:
         self._held_bytes = 0
 
     def add(self, batch: Batch) -> None:
-        """A SUBSCRIBE more."""
+        """Add the filters of another SUBSCRIBE."""
         self._batches.append(batch)
 
     @property
@@ -125,7 +125,7 @@ class Retaining:
         self._release()
 
     def _release(self) -> None:
-        """Nothing is retained for him any more: what was published since comes now."""
+        """Send the held messages: all retained ones have been sent."""
         of = self._of
         of.first = None
         held, self._held = self._held, []
@@ -150,7 +150,7 @@ class Retaining:
 def begin(
     of: Carrier, batch: Batch, granted: Sequence[tuple[bytes, Grant, int, bool]]
 ) -> Pending | None:
-    """A client has subscribed; what is to be kept before it is told so.
+    """Start to send retained messages; returns what must be stored before the SUBACK.
 
     ``granted``: filters that are not shared, each with its retain handling, and whether it is new.
     """
@@ -175,7 +175,7 @@ def begin(
 
 
 def go_on_with(of: Carrier, left: Sequence[tuple[Cursor, Grant]]) -> None:
-    """A session is resumed that was not given all."""
+    """Continue with the retained messages that a resumed session has not received."""
     batch = Batch()
     batch.open = True
     batch.ways.extend(_Way(*it) for it in left)
@@ -190,11 +190,11 @@ def _coming(of: Carrier) -> Retaining:
 
 
 def _nothing() -> None:
-    """It is asked again all the same."""
+    """Do nothing: the caller asks again."""
 
 
 def _first(of: Carrier, mine: Session, way: _Way, batch: Batch) -> Pending | None:
-    """What is to be acknowledged of what one look finds: before what is published next."""
+    """Queue messages that require an acknowledgement, before anything else is published."""
     topics, payloads, qos, abouts = way.cursor.some()
     batch.first_topics -= len(topics) + 1
     batch.first_bytes -= sum(map(len, topics)) + sum(map(len, payloads))
@@ -210,7 +210,7 @@ def _queue(
     qos: Sequence[int],
     abouts: Sequence[About | None],
 ) -> Pending | None:
-    """What is to be acknowledged goes into the session's queue; what is not is left."""
+    """Put messages that require an acknowledgement into the session's queue; the others remain."""
     messages, left = [], way.left
     for topic, payload, its, about in zip(topics, payloads, qos, abouts, strict=True):
         if its and way.grant.qos:
@@ -228,13 +228,13 @@ def _queue(
 
 
 def _is_full(of: Carrier, way: _Way) -> bool:
-    """Whether the client has first to acknowledge what it has; it is asked again when it does."""
+    """Whether the client must first acknowledge messages; it is then asked again later."""
     queue = None if of.mine is None or not way.grant.qos else of.mine.queue
     return queue is not None and queue.ready > QUEUED_MAX
 
 
 def _give(of: Carrier, way: _Way) -> tuple[bool, int]:
-    """Send some of it; whether there was any of QoS 0, and how many were looked at in all."""
+    """Send some messages; returns whether any had QoS 0, and how many were examined."""
     mine = of.mine
     if mine is None:
         return False, 0
@@ -257,7 +257,7 @@ def _send(
     abouts: Sequence[About | None],
     number: int,
 ) -> bool:
-    """``number``: the subscription's identifier; 0: it has none."""
+    """``number``: the subscription's identifier; 0 if it has none."""
     door, asked = of.door, of.come
     assert asked is not None
     v5, most = of.version == V5, asked.packet_bytes_max
@@ -288,7 +288,7 @@ def _send(
 
 
 def _put(of: Carrier, parts: Sequence[bytes]) -> None:
-    """Whole packets."""
+    """Append whole packets to the output."""
     if parts:
         of.put(b"".join(parts))
         of.door.counts.sent[0] += len(parts)

@@ -212,7 +212,7 @@ class MqttSession:
         return at
 
     def _read(self, raw: bytes, at: int) -> int:
-        """Carry out some packets that stand there; where they end."""
+        """Process some packets from ``at`` on; returns where they end."""
         door = self.door
         found = reading.read(raw, self.version, door.limits.packet_bytes_max, door.topics, at)
         self.wants = found.wants
@@ -226,7 +226,7 @@ class MqttSession:
         return found.taken
 
     def _full(self) -> bool:
-        """Whether nothing more is taken for now."""
+        """Whether no more packets are processed for now."""
         if self._working or self.owed.unacknowledged > UNACKNOWLEDGED_MAX:
             return True
         door = self.door
@@ -236,7 +236,7 @@ class MqttSession:
         return blocked
 
     def _take(self, items: Sequence[Item | Broken], size: int = 0) -> None:
-        """Carry out what was asked, in its order. ``size``: bytes that it came in."""
+        """Process items in order. ``size``: the number of bytes read."""
         try:
             for at, item in enumerate(items):
                 if self.phase is not Phase.RUNNING:
@@ -266,7 +266,7 @@ class MqttSession:
             self.fail(broken)
 
     def _preparing(self, run: Run) -> Steps | None:
-        """What finds who gets its messages, where that takes long, and was not done."""
+        """Steps that find the receivers of the run, if that is slow and not done yet."""
         if self._prepared is run:
             self._prepared = None
             return None
@@ -276,7 +276,7 @@ class MqttSession:
         return self.door.model.preparing((first,) if alike else set(topics))
 
     def _after_read(self, size: int) -> None:
-        """What was published in it goes out."""
+        """Deliver the messages that were published in this read."""
         if size and self.door.model is not None:
             self.door.model.settle(size)
         self.answer()
@@ -296,7 +296,7 @@ class MqttSession:
             self._time_has_come(now)
 
     def _go_on(self) -> None:
-        """What waited for something that is done now."""
+        """Process the packets that waited for work that is now done."""
         parked, size = self._parked or (), self._parked_bytes
         self._parked, self._parked_bytes = None, 0
         self._take(list(parked), size)
@@ -348,7 +348,7 @@ class MqttSession:
         return (joined,)
 
     def _feed(self) -> None:
-        """All is sent: what had more than it could take may go on."""
+        """Continue with senders that had to wait: everything is sent."""
         if self.starved and self.mine is not None and self.phase is Phase.RUNNING:
             self.starved = False
             self.mine.out.drained()
@@ -427,7 +427,7 @@ class MqttSession:
                 raise not_allowed("a packet that only a server sends")
 
     def work(self, steps: Steps) -> None:
-        """What may take long: nothing more is taken before it is done."""
+        """Run steps that may be slow; no further packet is processed before their end."""
         self._working = True
         self.door.slices.begin(steps, self._worked)
 
@@ -440,7 +440,9 @@ class MqttSession:
             self.link.wake()
 
     def acked(self, pids: Sequence[int]) -> None:
-        """Messages of QoS 1 are acknowledged, or not wanted [MQTT-4.4.0-2]. Raises Broken."""
+        """Settle messages of QoS 1 that the client acknowledged or refused [MQTT-4.4.0-2]. Raises
+        Broken.
+        """
         assert self.mine is not None
         if not self.mine.out.acked(pids):
             raise not_allowed("a PUBACK of a message of QoS 2")
@@ -464,18 +466,18 @@ class MqttSession:
         self.end("")
 
     def look_at_disk(self) -> None:
-        """Something is about to be kept."""
+        """Check the disk's free space, before something is stored."""
         self.door.alarm.look(self._now)
 
     # Sending
 
     def put(self, frames: bytes) -> None:
-        """Behind all that is to be sent. The link is not woken."""
+        """Append frames to the output. Does not wake the link."""
         self.out.append(frames)
         self.out_bytes += len(frames)
 
     def answer(self) -> None:
-        """Say what has become safe."""
+        """Acknowledge messages that have become safe."""
         for frames in self.owed.take():
             if frames:
                 self.put(frames)
@@ -602,18 +604,18 @@ class MqttSession:
     # The end
 
     def to(self, phase: Phase) -> None:
-        """Begin a phase."""
+        """Enter a phase."""
         if phase is not Phase.ENTERING:  # its time began with the connection
             self._since = self._now
         self.phase = phase
 
     def run(self) -> None:
-        """It is let in."""
+        """The client is admitted: start to process its packets."""
         self.to(Phase.RUNNING)
         self._heard_at = self._now
 
     def refuse(self, broken: Broken, *, delay_s: float = 0.0, reason: str | None = None) -> None:
-        """It is not let in. ``reason``: what is logged, if it is another text."""
+        """Refuse the client. ``reason``: the text for the log, if it differs."""
         if self.phase not in (Phase.CONNECT, Phase.ENTERING):
             return
         if delay_s > 0:
@@ -628,7 +630,9 @@ class MqttSession:
         self._linger()
 
     def fail(self, broken: Broken) -> None:
-        """End the connection with an error that the client hears of, if its version has words."""
+        """End the connection with an error, which is sent if the protocol version has a packet for
+        it.
+        """
         if self.phase not in (Phase.RUNNING, Phase.LEAVING):
             return
         assert self.come is not None
@@ -645,7 +649,7 @@ class MqttSession:
         self._linger()
 
     def _linger(self) -> None:
-        """It is over, once the client has heard why; what it still sends is thrown away."""
+        """End the connection once the error is sent; later input is discarded."""
         self.to(Phase.ENDING)
         self.wants = 0
         if not self.out or not (self._streams or self.link.unread):
@@ -653,7 +657,7 @@ class MqttSession:
         self.link.wake()
 
     def part(self, *, graceful: bool, expiry_s: int | None = None) -> None:
-        """Its session goes on without it, or ends."""
+        """Detach the session, which continues without the connection or ends."""
         mine, self.mine = self.mine, None
         if mine is None:
             return
@@ -670,14 +674,14 @@ class MqttSession:
         model.sessions.left(mine, self, expiry_s=expiry_s, graceful=graceful)
 
     def end(self, reason: str) -> None:
-        """It is over, without a word to the client. ``reason``: as Session.closed."""
+        """End the connection without a packet to the client. ``reason``: as Session.closed."""
         self._let_go()
         if self.closed is None:
             self.closed = reason
         self.phase = Phase.OVER
 
     def _time_is_up(self, reason: str) -> None:
-        """It is over; a client that does not read is not waited for until it does."""
+        """End the connection, without waiting for a client that does not read."""
         self.end(reason)
         if self.link.unsent:
             self.link.cut(reason)
@@ -693,7 +697,7 @@ class MqttSession:
 
 
 def _foreign(head: bytes) -> str:
-    """What is wrong with a peer's first bytes."""
+    """The error for a peer of another protocol, from its first bytes."""
     if speaks_tls(head):
         return without_tls(PROTOCOL, "mqtt.tls.port")
     if speaks_http(head):
@@ -705,5 +709,5 @@ def _foreign(head: bytes) -> str:
 
 
 def _gone(user: str) -> str:
-    """What is told to one that is not in any more."""
+    """The error for a client whose login is no longer valid."""
     return f"user '{user}' is deleted" if user else "there are users now: log in as one of them"

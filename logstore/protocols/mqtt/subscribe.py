@@ -51,7 +51,7 @@ def _some(
     number: int,
     batch: retaining.Batch,
 ) -> tuple[bytes, Pending | None]:
-    """What each comes to, and what is to be kept before that is said. Raises Broken."""
+    """The reason code of each filter, and what must be stored before the answer. Raises Broken."""
     codes = [_judge(of, named, options) for named, options in filters]
     wanted = {
         named: Grant(options.qos, options.no_local, options.retain_as_published, number)
@@ -81,7 +81,7 @@ def _some(
 
 
 def _judge(of: Carrier, named: bytes, options: Options) -> int:
-    """The reason code of one. Raises Broken."""
+    """The reason code of one filter. Raises Broken."""
     assert of.permits is not None
     try:
         found = shared(named)
@@ -119,7 +119,7 @@ def _answer(
     pending: Pending | None,
     batch: retaining.Batch | None = None,
 ) -> None:
-    """Once it is kept; what can't be kept did not happen."""
+    """Answer once the change is stored; a change that cannot be stored has no effect."""
     version = of.version
 
     def said(error: LogstoreError | None) -> bytes:
@@ -140,7 +140,7 @@ def _answer(
 
 
 def reviewing(of: Carrier) -> Steps:
-    """Rules are others than when it subscribed: what it may not hear any more it does not."""
+    """Apply changed rules: end subscriptions that the client may no longer have."""
     mine, permits = of.mine, of.permits
     if mine is None or permits is None:
         return

@@ -35,12 +35,12 @@ class Asker(Protocol):
 
     @property
     def node(self) -> bytes:
-        """Its name."""
+        """The node's name."""
 
     def take(self, id: int, those: Sequence[Run]) -> list[Group]:
-        """Messages that it has, by their numbers under this id; they are the caller's to settle.
+        """Take messages that the node holds under this id; the caller must settle them.
 
-        Raises Refused where it does not have all of them: none is taken, then.
+        Raises Refused, and takes none, if the node does not hold all of them.
         """
 
 
@@ -49,7 +49,7 @@ class Session(Protocol):
 
     @property
     def node(self) -> bytes:
-        """Whose link it is; empty before that is shown, and once it has ended."""
+        """The node of this link; empty before it has proved its name, and after the end."""
 
     def queues_left(self, which: Callable[[Named], bool]) -> None:
         """As RelayDoor.leave."""
@@ -58,7 +58,7 @@ class Session(Protocol):
         """As Doorway.end."""
 
     def go_on(self) -> None:
-        """What its node had by an earlier link has gone back."""
+        """The messages that the node held by an earlier link have been returned."""
 
 
 @dataclass(slots=True)
@@ -84,25 +84,27 @@ class RelayDoor:
     ending: dict[bytes, int] = field(default_factory=dict)  # links whose messages go back, by node
 
     def leave(self, which: Callable[[Named], bool]) -> None:
-        """Other nodes are told that these queues are not this node's any more, so that they look
-        for their owner; to be called in the turn in which that is so. Nothing that they have of
-        these is settled, or given back.
+        """Tell other nodes that this node no longer owns these queues, so that they look for the
+        owner.
+
+        Called in the turn of the change. Messages that the nodes hold are neither settled nor
+        returned.
         """
         for session in list(self.sessions):
             session.queues_left(which)
 
     def came_in(self, new: Session) -> None:
-        """A node has one link: an earlier one has ended, though this node may not know it yet."""
+        """A node has connected: end its earlier link, whose end may not have been noticed."""
         for session in list(self.sessions):
             if session is not new and session.node == new.node:
                 session.end_by("it has come again by another link")
 
     def ends(self, node: bytes) -> None:
-        """What it had by one link goes back, some in a turn."""
+        """A link has ended: its messages are being returned, over several turns."""
         self.ending[node] = self.ending.get(node, 0) + 1
 
     def ended(self, node: bytes) -> None:
-        """All of that has. What it asks for by the next link has waited for it."""
+        """All messages of an ended link are returned; the node's next link may continue."""
         self.ending[node] -= 1
         if not self.ending[node]:
             del self.ending[node]

@@ -26,7 +26,7 @@ def made(
     asked: Mapping[int, Asked] = NOTHING_ELSE,
     vouch: Callable[[Callable[[], None]], bool] = lambda then: True,
 ) -> RelayDoor:
-    """``node``: the name of this one; the others as ``RelayDoor`` has them."""
+    """``node``: this node's name; other arguments as in ``RelayDoor``."""
     return RelayDoor(
         node,
         secret,
@@ -42,7 +42,7 @@ def made(
 
 
 def open(door: RelayDoor) -> Doorway:
-    """The link itself notices who is silent."""
+    """Open the door for links, which notice a silent peer themselves."""
     limits = Limits(CONNECTIONS_MAX, math.inf)
     return Doorway(
         lambda link: RelaySession(door, link), limits, NAME, door.traffic,

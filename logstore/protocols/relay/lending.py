@@ -39,7 +39,7 @@ class Lending:
     def __init__(
         self, door: RelayDoor, unsent: Callable[[], int], came_in: Callable[[], None]
     ) -> None:
-        """``unsent``: bytes that the connection has, and the node has not read."""
+        """``unsent``: bytes on the connection that the node has not read."""
         self.carrying = Carrying()
         self.lents: dict[int, Lent] = {}  # also those that have ended, while they have any out
         self.out = 0  # messages
@@ -94,7 +94,7 @@ class Lending:
         return held + (0 if self._talk is None else self._talk.out_bytes)
 
     def put(self, message: Message) -> None:
-        """To the node, if it is still there."""
+        """Send a message to the node, if it is still connected."""
         if self._talk is not None:
             self._talk.put(message)
 
@@ -111,7 +111,7 @@ class Lending:
         return good
 
     def feed(self) -> None:
-        """Some is sent, or settled: queues that had more than there was room for go on."""
+        """Let queues that found no room continue: something was sent or settled."""
         starved, self._starved = self._starved, {}
         for queue in starved:
             if self.has_room(queue):
@@ -128,7 +128,7 @@ class Lending:
         lent.counted = has
 
     def tidy(self, lent: Lent | Fetched) -> None:
-        """One that has ended and has nothing is forgotten."""
+        """Forget a consumer that has ended and holds nothing."""
         if isinstance(lent, Lent) and lent.ended and not lent.unacked:
             self.lents.pop(lent.id, None)
 
@@ -141,7 +141,7 @@ class Lending:
     # What is asked
 
     def new(self, id: int) -> None:
-        """Something is asked for. Raises BrokenProtocol."""
+        """Register a request. Raises BrokenProtocol."""
         if id <= self._last:
             raise BrokenProtocol(f"it asks with the number {id} after {self._last}")
         if len(self.asks) >= ASKS_MAX:
@@ -150,12 +150,12 @@ class Lending:
         self.asks.add(id)
 
     def answer(self, id: int, message: Message) -> None:
-        """One of those has its answer."""
+        """Answer a request."""
         self.asks.discard(id)
         self.put(message)
 
     def refuse(self, id: int, error: LogstoreError) -> None:
-        """There is none."""
+        """Answer a request with an error."""
         self.answer(id, told(id, error))
 
     def subscribe(self, asked: messages.Subscribe) -> None:
@@ -187,7 +187,7 @@ class Lending:
                 lent.queue.wake()
 
     def _lent(self, id: int) -> Lent | None:
-        """None: it has gone meanwhile. Raises BrokenProtocol."""
+        """The consumer; None if it has ended meanwhile. Raises BrokenProtocol."""
         found = self.lents.get(id)
         if found is None and id > self._last:
             raise BrokenProtocol(f"it means {id}, which it has not begun")
@@ -305,7 +305,7 @@ class Lending:
 
 
 def _put_back(group: Group) -> None:
-    """Nobody has failed with it."""
+    """Return messages to their queue, without a failed delivery."""
     group.queue.release(group, failed=False)
 
 
@@ -325,7 +325,7 @@ def _ending(lents: Sequence[Lent], fetched: Fetched | None, live: Sequence[Lent]
 
 
 def _asked(act: Callable[[Lending, Any], None]) -> Callable[[Lending, Any], None]:
-    """What has an answer: why there is none, is one."""
+    """A handler of a request, which answers an error with an error."""
 
     def carry_out(of: Lending, message: Any) -> None:  # noqa: ANN401
         of.new(message.id)

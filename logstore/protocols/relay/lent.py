@@ -33,19 +33,19 @@ class Lender(Protocol):
 
     def put(self, message: Message) -> None: ...
     def has_room(self, queue: Named) -> bool:
-        """Whether the node may be given more: it reads, and does not have too much.
+        """Whether the node may receive more: it reads, and does not hold too much.
 
-        Else that queue is woken when it may.
+        If not, the queue is woken when there is room.
         """
 
     def given(self, count: int) -> None:
-        """So many messages."""
+        """Count messages given to the node."""
 
     def recount(self, lent: "Lent | Fetched") -> None:
-        """It has more or fewer messages than before."""
+        """Update the total for a consumer that holds more or fewer messages."""
 
     def tidy(self, lent: "Lent | Fetched") -> None:
-        """It may be forgotten, once it has ended and has nothing."""
+        """Forget a consumer once it has ended and holds nothing."""
 
 
 class Lent:
@@ -109,7 +109,7 @@ class Lent:
         self._of.recount(self)
 
     def credit(self, below: int, passed: int) -> None:
-        """It may have those below the first; those below the second have gone to its client.
+        """Allow messages below the first number; those below the second have reached the client.
 
         Raises BrokenProtocol.
         """
@@ -126,7 +126,7 @@ class Lent:
             self._end(GONE if self.queue.gone else LATE)
 
     def leave(self) -> None:
-        """Its queue is another node's now: what it has comes again from there."""
+        """End the consumer: another node owns the queue and delivers its messages again."""
         self.unacked.drain()
         self.queue.unsubscribe(self)
         self._end(MOVED)
@@ -147,7 +147,7 @@ class Fetched:
     ended = True
 
     def __init__(self, peer: str) -> None:
-        """``peer``: who has them, for people."""
+        """``peer``: the holder of the messages, for people."""
         self.unacked: Unacked[Any, Any] = Unacked()
         self.counted = 0
         self._peer = peer

@@ -90,7 +90,7 @@ class RelaySession:
         return len(data) if self.talk.failure is not None else taken
 
     def _take(self, data: memoryview) -> int:
-        """Whole messages from the front; how many bytes they were."""
+        """Process whole messages at the front; returns their size."""
         talk, at, until = self.talk, 0, self._door.stopwatch() + READ_S
         self._wants = 0
         while talk.failure is None and not self._waits and len(data) - at >= SIZE.size:
@@ -114,7 +114,7 @@ class RelaySession:
 
     @property
     def _waits(self) -> bool:
-        """Whether what its node had by an earlier link goes back first."""
+        """Whether messages of the node's earlier link must be returned first."""
         return self.node in self._door.ending
 
     def wake(self, now: float) -> None:
@@ -126,7 +126,7 @@ class RelaySession:
         self._look()
 
     def _look(self) -> None:
-        """Whether it has ended, or may be given more."""
+        """End a failed link, or let the queues give it more."""
         failure = self.talk.failure
         if failure is None:
             self._lending.feed()
@@ -195,7 +195,7 @@ class RelaySession:
 
 
 def _joined(pieces: Sequence[bytes]) -> list[bytes]:
-    """The same bytes; what is long is not copied."""
+    """The same bytes in fewer pieces; long pieces are not copied."""
     found: list[bytes] = []
     short: list[bytes] = []
     for it in pieces:

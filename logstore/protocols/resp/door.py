@@ -270,7 +270,9 @@ class RespDoor:
         return anonymous(host, self.name)
 
     def denies(self, host: str) -> bool:
-        """Redis's protected mode: whether a connection of another machine needs a password."""
+        """Redis's protected mode: whether a connection from this host is refused without a
+        password.
+        """
         if not self.protected or host.startswith("127.") or host in _LOCAL:
             return False
         return not self.access.required or self._default_is_free()

@@ -86,7 +86,7 @@ class StompClient:
 
     @property
     def connection(self) -> str:
-        """As RabbitMQ names connections: both ends."""
+        """The connection's name in RabbitMQ's form: both ends."""
         host, port = self.link.address
         return f"{self.link.peer} -> {host}:{port}"
 
@@ -112,18 +112,18 @@ class StompClient:
     # As its subscriptions see it
 
     def delivered(self, frames: bytes, count: int) -> None:
-        """So many messages."""
+        """Send ``count`` messages."""
         self.door.traffic.messages_out += count
         self.put(frames)
 
     def put(self, frames: bytes) -> None:
-        """Behind all that is to be sent."""
+        """Append frames to the output."""
         self.out.append(frames)
         self.out_bytes += len(frames)
         self.link.wake()
 
     def room_bytes(self) -> int:
-        """How much more queues may give it; 0 where its peer does not read."""
+        """How many more bytes queues may deliver; 0 if the client does not read."""
         if self.phase is not Phase.RUNNING:
             return 0
         room = OUT_BYTES_MAX - self.out_bytes - self.link.unsent
@@ -133,21 +133,21 @@ class StompClient:
         return room
 
     def must_look(self) -> bool:
-        """Whether rules have changed that its subscriptions were not held against yet."""
+        """Whether the subscriptions have yet to be checked against changed rules."""
         if self._rules_seen == self.door.access.version:
             return False
         self._starved = True
         return True
 
     def feed(self) -> None:
-        """All is sent: queues that had more than it could take may go on."""
+        """Let queues that found no room continue: everything is sent."""
         if self._starved:
             self._starved = False
             for queue in {it.queue: None for it in self.subscriptions.values()}:
                 queue.wake()
 
     def cancelled(self, subscription: StompSubscription) -> None:
-        """A subscription gets nothing more: its queue is gone, or it was too slow."""
+        """End a subscription, whose queue is gone or whose client was too slow."""
         found = [tag for tag, it in self.subscriptions.items() if it is subscription]
         if not found:
             return
@@ -175,7 +175,7 @@ class StompClient:
             self.permits.require(ask)
 
     def look_again(self) -> None:
-        """Users or rules are others now: what it may not have any more it has not."""
+        """Apply changed users or rules: end what the client may no longer do."""
         self._rules_seen = self.door.access.version
         if self.entry is None or self.phase in ENDING:
             return
@@ -197,32 +197,32 @@ class StompClient:
     # What comes later
 
     def later(self, call: Callable[[], None]) -> None:
-        """Have it called in the next turn."""
+        """Call this in the next turn."""
         self._later.append(call)
         self.link.wake()
 
     def call_later(self) -> None:
-        """What was left for this turn."""
+        """Run the calls that were left for this turn."""
         later, self._later = self._later, []
         for call in later:
             call()
 
     @property
     def full(self) -> bool:
-        """Whether nothing is to be taken now."""
+        """Whether no input is processed now."""
         return self._holds > 0 or self.outbox.full
 
     @property
     def late(self) -> bool:
-        """Whether this read has taken so long that others have their turn first."""
+        """Whether this read has used up its time, so that other sessions have their turn."""
         return self.door.stopwatch() > self.until
 
     def hold(self) -> None:
-        """Have what comes next wait until ``go_on``."""
+        """Make later frames wait until ``go_on``."""
         self._holds += 1
 
     def go_on(self) -> None:
-        """What it was held by is done."""
+        """End the hold."""
         if self._holds:
             self._holds -= 1
         self.link.wake()
@@ -230,7 +230,7 @@ class StompClient:
     # Publishing
 
     def check_again(self, run: list[Outgoing]) -> None:
-        """Whether what was published, and held back, may be published still. Raises Refusal."""
+        """Check that delayed messages may still be published. Raises Refusal."""
         for exchange in {message.exchange for _, message in run}:
             if self.permits.check_publish(exchange):
                 for _, message in run:
@@ -238,14 +238,14 @@ class StompClient:
                         self.check_keys(message)
 
     def check_keys(self, message: Message) -> None:
-        """Whether it may publish with these routing keys. Raises Refusal."""
+        """Check that the client may publish with these routing keys. Raises Refusal."""
         vhost, exchange = self.vhost, message.exchange
         if is_topic(vhost.topology, exchange):
             for key in (message.key, *vhost.copies(message)):
                 self.permits.require(AskKey(WRITE, exchange, key))
 
     def tell_blocked(self) -> None:
-        """Nobody may publish, or may again: STOMP has no word for it, so it waits."""
+        """Delay or resume publishing; STOMP has no frame that tells the client."""
         reason = self.door.alarm.reason
         if reason != self.outbox.blocked and self.phase in OPEN:
             self.outbox.blocked = reason
@@ -262,22 +262,22 @@ class StompClient:
     # Answers
 
     def answer(self, command: str, headers: Mapping[str, str], body: bytes = b"") -> None:
-        """A frame."""
+        """Send a frame."""
         self.put(written(command, headers.items(), body, self.rules) + self.door.line_end)
 
     def done(self, headers: Headers, pending: Pending | None = None) -> None:
-        """A frame is carried out, once this is kept: the receipt that it may ask for is due."""
+        """The frame is carried out: send its receipt, if requested, once ``pending`` is stored."""
         if pending is not None or "receipt" in headers:
             self.slot(headers).when(pending)
 
     def slot(self, headers: Headers, held: Sequence[str] = ()) -> Slot:
-        """Of the receipt for a frame, behind those of all before it, and those ``held`` back."""
+        """A place for the frame's receipt, after all earlier ones and those ``held`` back."""
         self.outbox.flush()
         own = headers.get("receipt")
         return self.receipts.slot(held if own is None else (*held, own))
 
     def look(self) -> None:
-        """Give the receipts that can be given now."""
+        """Send the receipts that are due."""
         try:
             for id in self.receipts.take():
                 self.answer("RECEIPT", {"receipt-id": id})
@@ -292,7 +292,9 @@ class StompClient:
         subscription: str | None = None,
         reason: str = "",
     ) -> None:
-        """End the connection, and tell its client why. ``reason``: for the log, if another text."""
+        """End the connection and tell the client why. ``reason``: the text for the log, if it
+        differs.
+        """
         if self.phase in ENDING:
             return
         message, detail = _said(error, self.vhost_name)
@@ -308,7 +310,7 @@ class StompClient:
         self.phase = Phase.DISCARDING
 
     def let_go(self) -> None:
-        """Give back what was delivered and not settled; exclusive queues go."""
+        """Return unsettled messages and delete exclusive queues."""
         self.outbox.flush()  # what it has published before it went is published
         self.outbox.close()
         if self.phase in OPEN:
@@ -318,8 +320,9 @@ class StompClient:
         self._later.clear()
 
     def leave(self, phase: Phase, then: Callable[[], object] = lambda: None) -> None:
-        """It takes no messages any more: those that it has go back, in their order; nothing is
-        committed. ``then`` is called when its subscriptions have ended, and its queues are gone.
+        """End all subscriptions: their messages return in order, and nothing is committed.
+
+        ``then`` is called when the subscriptions have ended and exclusive queues are deleted.
         """
         vhost, self.phase = self.vhost, phase
         vhost.guests.pop(self, None)
@@ -348,7 +351,7 @@ def _said(error: LogstoreError, vhost: str) -> tuple[str, str]:
 
 
 def _gone(entry: Admitted) -> str:
-    """What is told to one that is not in any more."""
+    """The error for a client whose login is no longer valid."""
     if entry.who.user:
         return f"user '{entry.user}' is deleted"
     return "there are users now: log in as one of them"

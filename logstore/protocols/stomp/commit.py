@@ -31,7 +31,9 @@ def begin(of: StompClient, frame: Frame) -> None:
 
 
 def abort(of: StompClient, frame: Frame) -> None:
-    """Forget what was held back: what it would have settled stays out. Raises StompFault."""
+    """Discard the transaction; messages that it would have settled remain out. Raises
+    StompFault.
+    """
     name = _named(frame)
     transaction_of(of, name)
     del of.transactions[name]
@@ -39,7 +41,7 @@ def abort(of: StompClient, frame: Frame) -> None:
 
 
 def commit(of: StompClient, frame: Frame) -> None:
-    """What was held back happens; what comes next waits for that. Raises StompFault."""
+    """Commit the transaction; later frames wait for the result. Raises StompFault."""
     name = _named(frame)
     transaction = transaction_of(of, name)
     del of.transactions[name]
@@ -60,7 +62,7 @@ def _named(frame: Frame) -> str:
 def _when_it_may(
     of: StompClient, transaction: Transaction, slot: Slot, receipt: str | None
 ) -> None:
-    """Once publishers need not wait, and it is known whether the queues have room."""
+    """Commit once publishing is allowed and the room in the queues is known."""
     run, outbox = transaction.run, of.outbox
     if of.phase not in OPEN or outbox.gone:
         return
@@ -85,8 +87,9 @@ def carry_out(
     receipt: str | None,
     then: Any = None,  # noqa: ANN401
 ) -> None:
-    """All of it becomes safe together, or nothing of it has happened; ``slot`` is told, ``then``
-    is called. Raises Refusal.
+    """Publish and settle as one: all of it becomes safe together, or nothing happens.
+
+    Then ``slot`` is done and ``then`` is called. Raises Refusal.
     """
     held, run = Held(), transaction.run
     of.check_again(run)  # rights may have gone since it was sent
@@ -108,7 +111,7 @@ def carry_out(
 
 
 def _taken(of: StompClient, transaction: Transaction) -> Iterator[tuple[Verdict, Group]]:
-    """What has left the connection meanwhile (its consumer was too slow) is not settled now."""
+    """The transaction's deliveries, without those that left the connection (a slow consumer's)."""
     for verdict, tag, upto in transaction.settlements:
         if upto is not None:
             found = of.unacked.take_upto_of(tag, upto)

@@ -58,7 +58,7 @@ class Entry:
         of.phase = Phase.LOGIN
 
     def begin(self) -> None:
-        """Find out who it is."""
+        """Identify the client."""
         of = self._of
         if self._login is None and of.link.certificate is not None:
             self._known(EXTERNAL, by_certificate(of.door, of.link, Way(DOOR, EXTERNAL)))
@@ -89,9 +89,9 @@ class Entry:
         of.door.queues_of.when_open(self._open)
 
     def _open(self, queues: "Queues | LogstoreError", *, looked: bool = False) -> None:
-        """The first client of all has waited for them.
+        """The queues, for which the first client has to wait, are open.
 
-        ``looked``: all is known that other nodes have made.
+        ``looked``: changes of other nodes were read.
         """
         of = self._of
         if of.phase is not Phase.LOGIN:
@@ -109,7 +109,7 @@ class Entry:
         of.link.wake()
 
     def _to_look(self, queues: "Queues") -> "ReadOn | None":
-        """For the virtual host, where another node may have made it just now."""
+        """A read of other nodes' changes, if the virtual host is unknown; it may be new."""
         known = self._host is None or data(self._host) in queues.vhosts
         return None if known else queues.read_on
 

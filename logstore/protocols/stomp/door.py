@@ -71,7 +71,7 @@ class StompDoor:
 
     @property
     def queues(self) -> "Queues":
-        """They are open, as soon as a session is."""
+        """The queues, which are open once a session exists."""
         return self.queues_of.open()
 
     def _tell_blocked(self) -> None:

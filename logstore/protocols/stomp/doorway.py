@@ -15,7 +15,7 @@ LINE_END: Final = b"\n"
 
 
 def open(house: House) -> Doorway:
-    """Limits are fixed while it serves."""
+    """Open the STOMP door. Its limits do not change while it serves."""
     settings, counts = house.settings, house.figures.door(NAME)
     door = StompDoor(
         house.queues_of,
@@ -53,5 +53,5 @@ def open(house: House) -> Doorway:
 
 
 def _load() -> None:
-    """A server may have no client: until then none of what carries out its frames."""
+    """Import the modules of STOMP when the first client connects, since a server may have none."""
     import logstore.protocols.stomp.session  # noqa: F401  in a worker, not in a turn

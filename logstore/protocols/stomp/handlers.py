@@ -26,7 +26,7 @@ HANDLERS: Final[dict[str, Callable[[StompClient, Frame], None]]] = {
 
 
 def carry_out(of: StompClient, frame: Frame) -> None:
-    """What a client that has been let in asks for. Raises StompFault, what the queues refuse."""
+    """Carry out the frame of a connected client. Raises StompFault and the errors of queues."""
     handler = HANDLERS.get(frame.command)
     if handler is None:
         if frame.command in CONNECTING:

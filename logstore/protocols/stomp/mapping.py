@@ -46,17 +46,17 @@ _ARGUMENTS: Final[Mapping[str, type[int] | type[str]]] = {
 
 
 def flag(headers: Headers, name: str) -> bool | None:
-    """None: it is not there, or says something else."""
+    """The boolean in a header; None if it is missing or has another value."""
     return _BOOLEANS.get(headers.get(name, ""))
 
 
 def is_durable(headers: Headers) -> bool:
-    """Whether a subscription is meant to outlive its connection."""
+    """Whether the subscription is to outlive its connection."""
     return bool(flag(headers, "durable") or flag(headers, "persistent"))
 
 
 def number(headers: Headers, name: str) -> int | None:
-    """None: it is not there, or is no number."""
+    """The number in a header; None if it is missing or not a number."""
     return _number(headers.get(name, ""))
 
 
@@ -69,7 +69,7 @@ def _number(given: str) -> int | None:
 
 
 def arguments(headers: Headers) -> dict[str, Any]:
-    """What a queue is to be declared with. Raises StompFault."""
+    """The arguments of the queue's declaration. Raises StompFault."""
     found: dict[str, Any] = {}
     for name, kind in _ARGUMENTS.items():
         given = headers.get(name)
@@ -91,9 +91,9 @@ _DEFAULTS: Final[Mapping[Kind, Mapping[str, bool]]] = {
 
 
 def declared(destination: Destination, headers: Headers) -> tuple[bool, bool, bool]:
-    """Whether its queue is durable, exclusive, and deleted with its last consumer.
+    """Whether the queue is durable, exclusive, and deleted with its last consumer.
 
-    One that is not durable is the two others, unless its headers or its kind say otherwise.
+    A queue that is not durable is both others, unless its headers or its kind say otherwise.
     """
     given = dict(_DEFAULTS[destination.kind])
     for name, header in (
@@ -108,7 +108,7 @@ def declared(destination: Destination, headers: Headers) -> tuple[bool, bool, bo
 
 
 def consumer_arguments(headers: Headers) -> dict[str, Any]:
-    """What a consumer asks for. Raises StompFault."""
+    """The arguments of the consumer. Raises StompFault."""
     found: dict[str, Any] = {}
     offset = headers.get("x-stream-offset", "")
     if offset in ("first", "last", "next"):
@@ -130,7 +130,7 @@ def consumer_arguments(headers: Headers) -> dict[str, Any]:
 
 
 def properties_of(headers: Headers, reply_to: str | None) -> bytes:
-    """A message's, as AMQP's clients get them. Raises StompFault."""
+    """The message's properties in AMQP's form. Raises StompFault."""
     found: dict[str, Any] = {}
     for header, name in _TEXTS.items():
         value = reply_to if header == "reply-to" else headers.get(header)
@@ -158,7 +158,7 @@ def _short(what: str, value: str) -> str:
 
 
 def headers_of(props: bytes) -> list[tuple[str, str]]:
-    """What a MESSAGE says of its message's properties; of what are none, nothing."""
+    """The headers of a MESSAGE for its properties; none if they cannot be decoded."""
     try:
         found = properties.read(props)
     except Refusal:  # a record that no door has written
@@ -186,7 +186,7 @@ def headers_of(props: bytes) -> list[tuple[str, str]]:
 
 
 def _said(value: Any) -> str | None:  # noqa: ANN401  what a table holds
-    """As a header says it; None: it can't, as of a table within a table."""
+    """The value as a header's text; None if it has no text form, such as a nested table."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -195,7 +195,7 @@ def _said(value: Any) -> str | None:  # noqa: ANN401  what a table holds
 
 
 def check_names(destination: Destination) -> None:
-    """Whether AMQP can have such names. Raises StompFault."""
+    """Check that AMQP permits the destination's names. Raises StompFault."""
     for name in (destination.name, destination.key or b""):
         if len(name) > SHORT_BYTES_MAX:
             raise StompFault(

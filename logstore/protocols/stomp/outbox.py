@@ -53,17 +53,17 @@ class Outbox:
 
     @property
     def keeps_back(self) -> bool:
-        """Whether something that was published waits until it may be given to the queues."""
+        """Whether published messages wait until they may go to the queues."""
         return bool(self._kept_back)
 
     def add(self, outgoing: Outgoing, receipt: str | None) -> None:
-        """One more message."""
+        """Add a message."""
         if receipt is not None:
             self._ids.append((len(self.run), receipt))
         self.run.append(outgoing)
 
     def flush(self) -> None:
-        """Give the queues what came since the last time."""
+        """Give the messages added since the last call to the queues."""
         if self.run:
             run, self.run = self.run, []
             ids, self._ids = self._ids, []
@@ -81,7 +81,7 @@ class Outbox:
             self._hand_over(run, receipts)
 
     def _offer_later(self, run: list[Outgoing], receipts: Run) -> None:
-        """What was kept back may have been for hours: rights may have gone."""
+        """Offer delayed messages, whose rights are checked again."""
         try:
             self._check(run)
         except LogstoreError as error:
@@ -95,7 +95,7 @@ class Outbox:
         self._receipts.published(receipts, published.waiting, published.rejected)
 
     def counted(self, run: list[Outgoing], unrouted: int, receipts: int = 0) -> None:
-        """Count what was published, once it is."""
+        """Count published messages."""
         counts = self._counts
         if not self.publishes and run:
             self.publishes = True
@@ -109,12 +109,12 @@ class Outbox:
     # What has to wait
 
     def keep_back(self, call: Callable[[], None], size: int) -> None:
-        """Call it when it may be published. ``size``: the bytes that wait with it."""
+        """Delay ``call`` until publishing is allowed. ``size``: the waiting bytes."""
         self._kept_back.append((call, size))
         self.kept_back_bytes += size
 
     def unblock(self) -> None:
-        """It may be published; or it still may not."""
+        """Run delayed calls if publishing is allowed again."""
         if self.blocked:
             return
         kept_back, self._kept_back, self.kept_back_bytes = self._kept_back, [], 0
@@ -122,7 +122,7 @@ class Outbox:
             call()
 
     def close(self) -> None:
-        """Publish what may be; nobody hears of it."""
+        """Publish what may be published; no receipts are sent."""
         self.gone = True
         self.unblock()
         self._kept_back.clear()

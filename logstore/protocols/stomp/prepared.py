@@ -37,7 +37,7 @@ class Known:
         return len(self._found)
 
     def of(self, headers: Headers, version: int) -> tuple[Prepared | None, Key]:
-        """``version``: of the rules. With the key to remember it by."""
+        """The remembered result for these headers, and its key. ``version``: of the rules."""
         if version != self._version:
             self._found.clear()
             self._last, self._version = None, version
@@ -50,7 +50,7 @@ class Known:
         return found, key
 
     def add(self, headers: Headers, key: Key, prepared: Prepared) -> None:
-        """What came of them."""
+        """Remember the result for these headers."""
         if len(prepared.properties) > KNOWN_BYTES_MAX:
             return
         if len(self._found) >= KNOWN_MAX:

@@ -70,19 +70,19 @@ class Slot:
     __slots__ = ("_error", "_wake", "ids", "ready")
 
     def __init__(self, ids: Sequence[str], wake: Wake) -> None:
-        """``ids``: of its own receipt, behind those of what was held back for it."""
+        """``ids``: of the frame's receipt, after those that were held back for the frame."""
         self.ready = False
         self.ids = ids
         self._wake = wake
         self._error: LogstoreError | None = None
 
     def done(self, error: LogstoreError | None = None) -> None:
-        """It is; or it can't be."""
+        """The frame is carried out, or has failed."""
         self.ready, self._error = True, error
         self._wake()
 
     def when(self, pending: Pending | None) -> None:
-        """It is done when this is; now where it is None."""
+        """The frame is carried out when ``pending`` is stored; now if it is None."""
         if pending is None:
             self.ready = True
         else:
@@ -120,22 +120,24 @@ class Receipts:
         self.held_bytes = 0
 
     def __bool__(self) -> bool:
-        """Whether any is to be given."""
+        """Whether any receipt is to be sent."""
         return any(it.ids for it in self._due or ())
 
     @property
     def unconfirmed(self) -> int:
-        """How many are to be given."""
+        """The number of receipts to be sent."""
         return sum(len(it.ids) for it in self._due or ())
 
     def run(self, ids: Sequence[tuple[int, str]]) -> Run:
-        """Of messages that are about to be published; without ids, for later receipts' sake."""
+        """Add messages that are about to be published; without ids, to keep later receipts in
+        order.
+        """
         run = Run(ids)
         self._add(run)
         return run
 
     def published(self, run: Run, waiting: Waiting, refused: Collection[int]) -> None:
-        """They are."""
+        """The messages of a run are published."""
         run.waiting, run.refused = waiting, refused
         if run.ids or self._unwatched >= UNWATCHED_MAX:
             self._watch()
@@ -143,7 +145,7 @@ class Receipts:
             self._unwatched += 1
 
     def slot(self, ids: Sequence[str]) -> Slot:
-        """Of the next frame, which is done when the slot is told so."""
+        """A place for the next frame's receipts, sent once the slot is done."""
         slot = Slot(ids, self._wake)
         self._add(slot)
         if ids:
@@ -157,13 +159,13 @@ class Receipts:
         self.held_bytes += it.held_bytes
 
     def _watch(self) -> None:
-        """Have all that was published synced soon."""
+        """Have all published messages synced soon."""
         for it in self._due or ():
             it.watch(self._wake)
         self._unwatched = 0
 
     def take(self) -> Iterator[str]:
-        """Those that can be given now. Raises Unsent where one never can be."""
+        """The ids of receipts that are due. Raises Unsent if one can never be sent."""
         while self._due and self._due[0].ready:
             it = self._due.popleft()
             self.held_bytes -= it.held_bytes
@@ -174,7 +176,7 @@ class Receipts:
             self._unwatched = 0
 
     def close(self) -> None:
-        """Nobody is told any more."""
+        """Stop waiting; no receipt is sent."""
         for it in self._due or ():
             it.close()
         self._due = None

@@ -30,7 +30,7 @@ REPLY_QUEUES_MAX: Final = 1000  # of one connection, which names them
 
 
 def send(of: StompClient, frame: Frame) -> None:
-    """Take a message. Raises StompFault, what the queues refuse."""
+    """Publish the message of a SEND. Raises StompFault and the errors of queues."""
     headers = frame.headers
     outgoing = _outgoing(of, _prepared(of, headers), frame)
     transaction, receipt = headers.get("transaction"), headers.get("receipt")
@@ -42,7 +42,7 @@ def send(of: StompClient, frame: Frame) -> None:
 
 
 def transaction_of(of: StompClient, name: str) -> Transaction:
-    """One that has begun. Raises StompFault."""
+    """The open transaction of this name. Raises StompFault."""
     found = of.transactions.get(name)
     if found is None:
         raise StompFault("Bad transaction", f'Invalid transaction identifier: "{name}"\n')
@@ -50,7 +50,7 @@ def transaction_of(of: StompClient, name: str) -> Transaction:
 
 
 def destination_of(headers: Headers, command: str) -> Destination:
-    """Raises StompFault."""
+    """The frame's destination. Raises StompFault."""
     given = headers.get("destination")
     if given is None:
         raise StompFault(
@@ -66,20 +66,22 @@ def destination_of(headers: Headers, command: str) -> Destination:
 
 
 def queue_facts(destination: Destination, name: bytes, headers: Headers) -> QueueFacts:
-    """As a queue is to be declared. Raises StompFault."""
+    """The facts with which the queue is declared. Raises StompFault."""
     durable, exclusive, auto_delete = declared(destination, headers)
     return QueueFacts(name, durable, exclusive, auto_delete, arguments_of(arguments(headers)))
 
 
 def declare(of: StompClient, facts: QueueFacts) -> tuple[Named, Pending | None]:
-    """A queue, and what is to be kept of it, if not yet. Raises Refusal, what the queues refuse."""
+    """Declare a queue; also returns what is still to be stored. Raises Refusal, errors of
+    queues.
+    """
     of.require(to_declare(of.vhost, facts.name, table_of(facts.arguments)))
     of.door.counts.queues_declared += 1
     return of.vhost.declare_queue(facts, of)
 
 
 def _prepared(of: StompClient, headers: Headers) -> Prepared:
-    """What the headers come to. Raises as ``send``."""
+    """The prepared form of the headers. Raises as ``send``."""
     known, key = of.known.of(headers, of.door.access.version)
     if known is not None:
         return known
@@ -119,7 +121,7 @@ def _outgoing(of: StompClient, prepared: Prepared, frame: Frame) -> Outgoing:
 
 
 def _reply_to(of: StompClient, given: str | None) -> str | None:
-    """Where a reply is to go: for a temporary queue, to the queue that stands for it."""
+    """The address for replies: for a temporary queue, the queue behind it."""
     if given is None or not given.startswith(TEMP_PREFIX):
         return given
     name = parse(given).name
@@ -134,7 +136,7 @@ def _reply_to(of: StompClient, given: str | None) -> str | None:
 
 
 def _new_reply_queue(of: StompClient, given: str) -> bytes:
-    """One of the connection's own, with a subscription whose id is the destination."""
+    """A new queue of the connection, with a subscription whose id is the destination."""
     name = b"stomp.gen-" + of.door.token().encode()
     of.require([Ask(CREATE, QUEUE, name), *to_consume(of.vhost, name)])
     facts = QueueFacts(name, exclusive=True, auto_delete=True)

@@ -186,12 +186,12 @@ class StompSession:
 
     @property
     def _stops(self) -> bool:
-        """Whether no other frame is taken in this turn."""
+        """Whether no further frame is processed in this turn."""
         client = self.client
         return client.full or client.phase not in TAKING or client.late or self._looking
 
     def _attempt(self, frame: Frame, *, looked: bool = False) -> None:
-        """``looked``: all is known that other nodes have made."""
+        """Carry out a frame. ``looked``: changes of other nodes were read."""
         try:
             self._carry_out(frame)
         except (NoQueue, NoExchange) as error:
@@ -205,7 +205,7 @@ class StompSession:
             self.client.fail(error, frame.headers.get("receipt"))
 
     def _go_on(self, frame: Frame, error: LogstoreError | None) -> None:
-        """With a frame that names what was not known here."""
+        """Carry out a frame again that named something unknown here."""
         self._looking = False
         if self.client.phase not in TAKING:
             return  # it has ended meanwhile
@@ -230,7 +230,7 @@ class StompSession:
             carry_out(client, frame)
 
     def _is_foreign(self, raw: bytes) -> bool:
-        """Whether its peer speaks something else; it is told what is wrong, in the log at least."""
+        """Whether the peer speaks another protocol; at least the log says which."""
         head = raw[:FOREIGN_BYTES]
         if speaks_kafka(raw):
             self._end(not_kafka(PROTOCOL_NAME))
@@ -245,7 +245,10 @@ class StompSession:
         return True
 
     def _disconnect(self, frame: Frame) -> None:
-        """What it has sent is confirmed before its receipt; what it has not settled goes back."""
+        """End after DISCONNECT: earlier frames are confirmed before its receipt.
+
+        Unsettled messages return to their queues.
+        """
         client = self.client
         slot = client.slot(frame.headers)
         client.leave(Phase.GOING, slot.done)
@@ -327,7 +330,7 @@ class StompSession:
         return (joined,)
 
     def _end_read(self) -> None:
-        """Give the queues what came, and the client the receipts that are due."""
+        """Give new messages to the queues, and send receipts that are due."""
         client = self.client
         if client.outbox.run:
             self._door.alarm.look(self._now)
@@ -339,7 +342,7 @@ class StompSession:
         self._note_phase()
 
     def _note_phase(self) -> None:
-        """A phase has begun; one that ends the connection may be over at once."""
+        """Note a new phase; the last phases may be over at once."""
         phase = self.client.phase
         if phase is not self._seen:
             self._seen, self._since = phase, self._now
@@ -413,14 +416,14 @@ class StompSession:
     # The end
 
     def _end(self, reason: str) -> None:
-        """It is over, without a word to the client. ``reason``: as Session.closed."""
+        """End the connection without a frame to the client. ``reason``: as Session.closed."""
         self.client.let_go()
         if self.closed is None:
             self.closed = reason
         self.client.phase = Phase.OVER
 
     def _time_is_up(self, reason: str) -> None:
-        """It is over; a client that does not read is not waited for until it does."""
+        """End the connection, without waiting for a client that does not read."""
         self._end(reason)
         if self._link.unsent:
             self._link.cut(reason)

@@ -26,7 +26,7 @@ def ack(of: StompClient, frame: Frame) -> None:
 
 
 def nack(of: StompClient, frame: Frame) -> None:
-    """Back to its place, unless its client says otherwise (``requeue``). Raises StompFault."""
+    """Return messages to their place, or reject them if ``requeue`` is false. Raises StompFault."""
     requeue = flag(frame.headers, "requeue")
     _settle(of, frame, rejected if requeue is False else released)
 
@@ -54,7 +54,7 @@ def _settle(of: StompClient, frame: Frame, verdict: Verdict) -> None:
 
 
 def take(of: StompClient, tag: int, upto: StompSubscription | None) -> list[Group]:
-    """What is meant, taken from the connection; less where some of it has gone meanwhile."""
+    """Take the deliveries from the connection; some may have left it meanwhile."""
     if upto is not None:
         return of.unacked.take_upto_of(tag, upto)
     one = of.unacked.ack(tag)
@@ -62,7 +62,7 @@ def take(of: StompClient, tag: int, upto: StompSubscription | None) -> list[Grou
 
 
 def _tag(of: StompClient, frame: Frame) -> int:
-    """The delivery that is meant. Raises StompFault."""
+    """The tag of the delivery that the frame names. Raises StompFault."""
     header = "id" if of.version == V1_2 else "message-id"
     given = frame.headers.get(header)
     if given is None:

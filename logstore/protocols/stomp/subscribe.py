@@ -33,7 +33,7 @@ _BINARY: Final = Struct(">cI")
 
 
 def subscribe(of: StompClient, frame: Frame) -> None:
-    """Raises StompFault, what the queues refuse."""
+    """Carry out a SUBSCRIBE. Raises StompFault and the errors of queues."""
     headers = frame.headers
     _check_durable(headers)
     destination = destination_of(headers, "SUBSCRIBE")
@@ -70,7 +70,7 @@ def _check_durable(headers: Headers) -> None:
 
 
 def _tag(headers: Headers, command: str) -> tuple[str, str | None]:
-    """Which subscription is meant; the id that its client gives it. Raises StompFault."""
+    """The subscription's tag, and the id that the client gave it. Raises StompFault."""
     id = headers.get("id")
     if id is None:
         given = headers.get("destination")
@@ -90,7 +90,7 @@ def _tag(headers: Headers, command: str) -> tuple[str, str | None]:
 def _source(
     of: StompClient, destination: Destination, headers: Headers
 ) -> tuple[Named, Pending | None]:
-    """The queue that a destination stands for, declared and bound where it has to be."""
+    """The queue of a destination, declared and bound if necessary."""
     if destination.kind in (Kind.AMQ_QUEUE, Kind.REPLY_QUEUE):
         queue = of.vhost.queue(destination.name, of)
         queue.used()
@@ -125,9 +125,9 @@ def _queue_name(of: StompClient, destination: Destination, headers: Headers) -> 
 
 
 def durable_name(key: bytes, id: bytes) -> bytes:
-    """Of the queue of a durable subscription: as RabbitMQ 4 calls it, whose clients find it again.
+    """The queue of a durable subscription, named as in RabbitMQ 4, so that its clients find it.
 
-    A hash of the pair as Erlang writes it.
+    The name contains a hash of the pair in Erlang's encoding.
     """
     pair = _PAIR + b"".join([_BINARY.pack(b"m", len(it)) + it for it in (key, id)])
     digest = md5(pair, usedforsecurity=False).digest()
@@ -135,7 +135,7 @@ def durable_name(key: bytes, id: bytes) -> bytes:
 
 
 def unsubscribe(of: StompClient, frame: Frame) -> None:
-    """What it has unacked stays out. Raises StompFault, Refusal."""
+    """Carry out an UNSUBSCRIBE; unacknowledged messages remain out. Raises StompFault, Refusal."""
     headers = frame.headers
     _check_durable(headers)
     tag, id = _tag(headers, "UNSUBSCRIBE")

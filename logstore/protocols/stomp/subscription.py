@@ -63,7 +63,7 @@ class StompSubscription:
         arguments: Arguments = NO_ARGUMENTS,
         of_topic: bool = False,
     ) -> None:
-        """``tag``: which it is; ``shown``: its id, if its client has given it one."""
+        """``tag``: identifies the subscription; ``shown``: its id, if the client gave one."""
         self.channel = channel
         self.queue = queue
         self.tag = tag.encode("utf-8", "surrogateescape")
@@ -117,7 +117,7 @@ class StompSubscription:
         self._of.delivered(data, len(deliveries))
 
     def _head(self, exchange: bytes, key: bytes, properties: bytes) -> bytes:
-        """What stands before a message's id, and is the same for all subscriptions."""
+        """The headers before a message's id, which are equal for all subscriptions."""
         headers = [("destination", formatted(exchange, key)), *headers_of(properties)]
         head = header_lines(headers, self._of.rules) + b"message-id:"
         if len(properties) <= REMEMBERED_BYTES_MAX:

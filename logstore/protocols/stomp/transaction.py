@@ -46,7 +46,7 @@ class Transaction:
             )
 
     def publish(self, outgoing: Outgoing, receipt: str | None) -> None:
-        """Hold this back. Raises StompFault."""
+        """Hold a message back until the commit. Raises StompFault."""
         self._check()
         size = len(outgoing[1].body)
         if self.run and self._body_bytes + size > BODIES_BYTES_MAX:
@@ -63,9 +63,9 @@ class Transaction:
             self.held_bytes += len(receipt)
 
     def settle(self, unacked: Unacked[Named, Any], verdict: Verdict, tag: int, upto: Any) -> bool:  # noqa: ANN401
-        """Hold this back; whether it can be. Raises StompFault.
+        """Hold a settlement back; returns whether it is valid. Raises StompFault.
 
-        What one for several has settled already may be settled once more, without effect.
+        A delivery that a cumulative settlement covers may be settled again, without effect.
         """
         self._check()
         holder = unacked.holder(tag)
