@@ -14,12 +14,13 @@ QUICK := $(addprefix tests/,records storage broker coordinator protocols server 
 help:                 ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
+# checkout.pth: for a program beside a clone named logstore, that folder is no package.
 $(READY): pyproject.toml requirements.lock
 	@echo "installing logstore and what it needs into $(VENV): about a minute"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
-	cp deploy/checkout.pth $(VENV)/lib/python3*/site-packages/
+	@cd $(VENV)/lib/python3*/site-packages && echo '$(CURDIR)' > checkout.pth
 	touch $(READY)
 
 demo: $(READY)        ## show the main features on real events

@@ -162,12 +162,12 @@ def test_a_release_whose_parts_do_not_agree_is_refused(tag, log, reason):
 
 
 def test_a_program_beside_a_clone_imports_the_package_not_the_clones_directory(tmp_path):
-    """Where a user clones into ~/logstore, and runs ~/try.py."""
-    path = "deploy/checkout.pth"
-    assert f"cp {path} $(VENV)/lib/python3*/site-packages/" in (REPO / "Makefile").read_text()
+    """Where a user clones into ~/logstore, and runs ~/try.py: the environment names the clone."""
+    assert "echo '$(CURDIR)' > checkout.pth" in (REPO / "Makefile").read_text()
     (tmp_path / "logstore").mkdir()
-    program = (REPO / path).read_text() + "import logstore; print(callable(logstore.open))"
+    program = "import logstore; print(callable(logstore.open))"
+    named = f"import sys; sys.path += [{str(REPO)!r}]; {program}"  # as a line of a .pth file
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", named], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.stderr) == ("True\n", "")
