@@ -34,10 +34,11 @@ def by_range(
     partitions: Mapping[str, int],
     before: Mapping[str, set[Place]],
 ) -> Assignment:
-    """Of each topic a run of partitions to each member, in the order of ``members``.
+    """Assign each member a run of partitions of each topic, in the order of ``members``.
 
-    The first members get one more where it does not come out even. Partitions of the same number
-    of topics that are alike go to the same member, so that a join of two topics is local.
+    If a topic does not divide evenly, the first members get one more. In topics with the same
+    number of partitions and the same members, partitions with one number go to one member, so that
+    a join of two topics is local.
     """
     assignment: Assignment = {member: set() for member in members}
     for topic, count in sorted(partitions.items()):
@@ -54,7 +55,7 @@ def by_range(
 def _alike(
     members: Mapping[str, Wants], topic: str, count: int
 ) -> list[tuple[list[str], list[int]]]:
-    """The topic's partitions, gathered by who wants them."""
+    """Return the topic's partitions grouped by the members that want them."""
     wanting = {name: wants for name, wants in members.items() if topic in wants.topics}
     if all(wants.only is None for wants in wanting.values()):
         return [(list(wanting), list(range(count)))] if wanting else []
@@ -92,10 +93,10 @@ def _uniform_alike(
 def shared_out(
     takers: Sequence[_T], goods: Sequence[_G], before: Mapping[_T, Set[_G]]
 ) -> dict[_T, list[_G]]:
-    """Each of the goods to one taker: each keeps up to its quota of what it had, the rest fills up.
+    """Assign each of the goods to one taker; a taker keeps up to its quota of what it had.
 
-    Of what several had, one keeps it. Where it does not come out even, those that had more have one
-    more, then those that come first.
+    If several had one of the goods, one of them keeps it. If the goods do not divide evenly, takers
+    that had more get one more, then the first ones.
     """
     free = {it: nth for nth, it in enumerate(goods)}
     quota, rest = divmod(len(free), len(takers))
@@ -134,7 +135,11 @@ def _uniform_general(
     partitions: Mapping[str, int],
     before: Mapping[str, set[Place]],
 ) -> Assignment:
-    """Members want different things: keep, give each free partition to who has least, even out."""
+    """Assign partitions to members with different subscriptions.
+
+    Members keep theirs, a free partition goes to the member with the fewest, then the shares are
+    evened out.
+    """
     places = [(topic, number) for topic, count in partitions.items() for number in range(count)]
     takers = {
         place: names
@@ -159,7 +164,7 @@ def _uniform_general(
 def _even_out(
     assignment: Assignment, takers: Mapping[Place, Sequence[str]], owner: dict[Place, str]
 ) -> None:
-    """Move a partition to who has two fewer, while there is one such.
+    """Move partitions to members that have at least two fewer, as long as there are any.
 
     It ends: each move makes the sum of the squares of all sizes smaller.
     """

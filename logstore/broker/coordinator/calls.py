@@ -135,7 +135,9 @@ class Beat:
 
     @property
     def whole(self) -> bool:
-        """Whether it says everything, as one after an error does: it wants to know everything."""
+        """Whether all fields are set, as in a member's heartbeat after an error: it wants a full
+        answer.
+        """
         told = (self.rebalance_timeout_ms, self.topics, self.owned)
         return all(it is not None for it in told)
 
@@ -167,7 +169,7 @@ class OffsetCommit:
 
     @property
     def names_nobody(self) -> bool:
-        """Whether it does not say which member commits."""
+        """Whether the call does not name the member that commits."""
         nobody = self.generation == SIMPLE and not self.member_id
         return nobody and self.instance_id is None
 

@@ -75,7 +75,7 @@ class ClassicGroup:
     def __init__(
         self, name: str, limits: ClassicLimits, save: Save, new_id: Callable[[str], str]
     ) -> None:
-        """``new_id(prefix)`` gives a member id that nobody had before."""
+        """``new_id(prefix)`` returns a member id that was never used before."""
         self.name = name
         self.generation = 0
         self.state = State.EMPTY
@@ -127,7 +127,7 @@ class ClassicGroup:
         return self._members.values()
 
     def dissolve(self) -> None:
-        """It goes on as a consumer group: whoever waits is told to join that."""
+        """Dissolve the group, which becomes a consumer group: waiting members must join again."""
         for member in self._members.values():
             self._drop_calls(member, GroupError.REBALANCE_IN_PROGRESS)
         self._members.clear()
@@ -135,22 +135,22 @@ class ClassicGroup:
         self._on(Event.DISSOLVED)
 
     def _on(self, event: Event) -> None:
-        """The one place where a group that goes on changes its state."""
+        """Change the state by an event: the only place where an existing group does so."""
         self.state = TRANSITIONS[self.state][event]
 
     @property
     def empty(self) -> bool:
-        """Whether nobody is or is about to be a member."""
+        """Whether the group has no members, and no member ids are pending."""
         return not self._members and not self._pending
 
     @property
     def held_bytes(self) -> int:
-        """Memory that it takes. Looks at all members."""
+        """The memory that the group takes, in bytes. Looks at all members."""
         members = sum(it.held_bytes for it in self._members.values())
         return members + PENDING_HELD_BYTES * len(self._pending)
 
     def more_bytes(self, call: Join) -> int:
-        """What it would take more if this member joins."""
+        """Return the additional memory in bytes if this member joins."""
         known = self._members.get(call.member_id) or self._static(call.client.instance_id)
         held = known.held_bytes if known is not None else 0
         return MEMBER_HELD_BYTES + said_bytes(call.protocols) - held
@@ -180,7 +180,10 @@ class ClassicGroup:
             )
 
     def _has_room_for(self, member_id: str) -> bool:
-        """Known members come back; ids given out count, or joining again could go round them."""
+        """Whether this member may join.
+
+        Known members may return; pending ids count, so that repeated joins cannot evade the limit.
+        """
         known = member_id in self._members or member_id in self._pending
         return known or len(self._members) + len(self._pending) < self._limits.members_max
 
@@ -272,9 +275,9 @@ class ClassicGroup:
         now_ms: int,
         reply: Callable[[Joined], None],
     ) -> None:
-        """A static member has started anew (KIP-345): its older self is fenced.
+        """Replace a static member that has restarted (KIP-345): the earlier one is fenced.
 
-        Its assignment stays as long as the protocol does.
+        The assignment remains if the protocol does.
         """
         self._drop_calls(holder, GroupError.FENCED_INSTANCE_ID)
         led = self.leader == holder.id
@@ -295,7 +298,10 @@ class ClassicGroup:
     def _go_on_as(
         self, member: Member, led: bool, call: Join, reply: Callable[[Joined], None]
     ) -> None:
-        """In the generation that is; who led must not assign again, for nobody would rebalance."""
+        """Answer a join within the present generation.
+
+        A former leader must not assign again, since no rebalance would follow.
+        """
         answer = self._joined(member)
         if led and call.may_skip_assignment:
             answer = replace(answer, skip_assignment=True)
@@ -330,7 +336,9 @@ class ClassicGroup:
             self._complete(now_ms)
 
     def _time_is_up(self, now_ms: int) -> None:
-        """Who has not joined again is out; a static member stays, until its session ends."""
+        """Remove members that have not joined again; a static member stays until its
+        session ends.
+        """
         for member in list(self._members.values()):
             if member.join is None and member.client.instance_id is None:
                 self._forget(member)
@@ -341,7 +349,7 @@ class ClassicGroup:
         self._complete(now_ms)
 
     def _complete(self, now_ms: int) -> None:
-        """A new generation, of those who have joined."""
+        """Begin a new generation with the members that have joined."""
         self.generation += 1
         if not self._members:
             self._on(Event.DESERTED)
@@ -380,7 +388,7 @@ class ClassicGroup:
             reply(answer if error is None else Joined(error, answer.member_id))
 
     def _undo(self, error: GroupError, now_ms: int) -> None:
-        """What could not be kept is as if it had not been: a later generation takes its place."""
+        """Undo a generation that could not be stored: a later one takes its place."""
         if error is GroupError.COORDINATOR_NOT_AVAILABLE:
             self._prepare(now_ms)
             return
@@ -391,7 +399,7 @@ class ClassicGroup:
         self.protocol = self.leader = None
 
     def _select(self) -> str:
-        """The protocol that most members like best, of those that all know."""
+        """Return the protocol with the most votes among those that all members support."""
         shared = common(self._members.values())
         votes = Counter(
             next(name for name, _ in it.protocols if name in shared)
@@ -521,7 +529,7 @@ class ClassicGroup:
 
     @staticmethod
     def _drop_calls(member: Member, error: GroupError) -> None:
-        """Whoever waits for an answer gets this one."""
+        """Answer the member's waiting calls with this error."""
         join, sync = member.join, member.sync
         member.join = member.sync = None
         if join is not None:
@@ -530,7 +538,7 @@ class ClassicGroup:
             sync(Synced(error))
 
     def tick(self, now_ms: int) -> None:
-        """Do what time has made due."""
+        """Do the work that is due."""
         for member_id in [it for it, ends_ms in self._pending.items() if ends_ms <= now_ms]:
             del self._pending[member_id]
         for member in list(self._members.values()):
@@ -554,7 +562,7 @@ class ClassicGroup:
         return min((*ends, *self._deadlines()), default=None)
 
     def _deadlines(self) -> Iterator[int]:
-        """Of the group itself."""
+        """Yield the deadlines of the group itself."""
         yield from self._pending.values()
         if self.state is State.PREPARING:
             first_ms = self._rebalance.first_ms
@@ -565,7 +573,7 @@ class ClassicGroup:
     # Members
 
     def _member(self, member_id: str, instance_id: str | None) -> Member:
-        """Raises Refusal: FENCED_INSTANCE_ID, UNKNOWN_MEMBER_ID."""
+        """Return the member. Raises Refusal: FENCED_INSTANCE_ID, UNKNOWN_MEMBER_ID."""
         if instance_id is not None:
             check_instance(instance_id, member_id, self._static(instance_id))
         return known(self._members, member_id)
@@ -588,7 +596,7 @@ class ClassicGroup:
     # Offsets
 
     def check_commit(self, call: OffsetCommit, now_ms: int) -> None:
-        """Whether the commit may be. Raises Refusal."""
+        """Check that the member may commit. Raises Refusal."""
         if call.generation <= SIMPLE and not self._members:
             return
         member = self._of_generation(call.member_id, call.generation, call.instance_id)
@@ -597,9 +605,9 @@ class ClassicGroup:
             raise Refusal(GroupError.REBALANCE_IN_PROGRESS)
 
     def check_pending(self, call: OffsetCommit) -> None:
-        """Whether the commit may be within a transaction. Raises Refusal.
+        """Check that the member may commit within a transaction. Raises Refusal.
 
-        Also while members join: who reads them goes on only when the transaction has ended.
+        It may while members join: a reader of these offsets waits for the end of the transaction.
         """
         if (call.generation <= SIMPLE and not self._members) or call.names_nobody:
             return
@@ -608,7 +616,7 @@ class ClassicGroup:
     # Looked at, and kept
 
     def describe(self) -> GroupDescription:
-        """From any thread: its members are copied in one step."""
+        """Return the description. From any thread: the members are copied in one step."""
         members = tuple(
             MemberDescription(
                 it.id, it.client, it.metadata(self.protocol), it.assignment, self.generation
@@ -621,7 +629,7 @@ class ClassicGroup:
         )  # fmt: skip
 
     def metadata(self) -> list[bytes]:
-        """What each member said of itself, for the group's protocol or the one it likes best."""
+        """Return each member's metadata for the group's protocol, or for its own first choice."""
         return [
             it.metadata(self.protocol) or next((data for _, data in it.protocols), b"")
             for it in self._members.values()

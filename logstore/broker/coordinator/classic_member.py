@@ -134,19 +134,21 @@ class Member:
 
     @property
     def ends_ms(self) -> int | None:
-        """When it has been silent too long; who waits for an answer can't send a heartbeat."""
+        """When the session ends; a member that waits for an answer cannot send a heartbeat."""
         if self.join is not None:
             return self.new_until_ms
         return None if self.sync is not None else self.session_ends_ms
 
 
 def said_bytes(protocols: Iterable[tuple[str, bytes]]) -> int:
-    """How much a member says of itself, as far as it may: ``check_join`` refuses more protocols."""
+    """Return the size of a member's protocols in bytes, up to the number that ``check_join``
+    allows.
+    """
     return sum(len(name) + len(data) for name, data in islice(protocols, PROTOCOLS_MAX))
 
 
 def check_join(call: Join, limits: ClassicLimits) -> None:
-    """Whether any group takes it. Raises Refusal."""
+    """Check a join that is valid for any group. Raises Refusal."""
     low, high = limits.session_timeout_min_ms, limits.session_timeout_max_ms
     if not low <= call.session_timeout_ms <= high:
         raise Refusal(
@@ -167,6 +169,6 @@ def check_join(call: Join, limits: ClassicLimits) -> None:
 
 
 def common(members: Iterable[Member]) -> frozenset[str]:
-    """The protocols that all of them know."""
+    """Return the protocols that all members support."""
     # Most know the same, and there may be thousands: each kind is looked at once.
     return frozenset.intersection(*{it.names for it in members})

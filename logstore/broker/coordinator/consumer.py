@@ -74,9 +74,9 @@ class ConsumerGroup:
     # A heartbeat
 
     def heartbeat(self, beat: Beat, now_ms: int) -> Beaten:
-        """Join, go on, or leave; ``check_beat`` has found nothing wrong with it.
+        """Process a heartbeat: join, continue or leave. ``check_beat`` must have passed.
 
-        Raises Refusal; who is refused has changed nothing.
+        Raises Refusal; then nothing has changed.
         """
         if beat.epoch in (LEAVE, LEAVE_STATIC):
             return self._leave(beat)
@@ -113,7 +113,7 @@ class ConsumerGroup:
         return self.limits.session_timeout_ms
 
     def _joining(self, beat: Beat) -> ConsumerMember:
-        """The member as it begins; it owns nothing, whatever it had."""
+        """Return the joining member, which owns no partitions, whatever it owned before."""
         holder = self._static(beat.client.instance_id)
         if holder is not None and holder.id != beat.member_id:
             # One of the classic protocol never says that it goes: whoever comes back replaces it.
@@ -149,7 +149,7 @@ class ConsumerGroup:
         return member
 
     def _replace(self, holder: ConsumerMember, member_id: str) -> ConsumerMember:
-        """A static member is back, under a new id: what was kept for it is its again."""
+        """Replace a static member that is back under a new id, and gets its kept assignment."""
         del self.members[holder.id]
         self._view.forget(holder.id)
         self.changed.add(holder.id)
@@ -163,7 +163,7 @@ class ConsumerGroup:
         return member
 
     def _known(self, beat: Beat) -> ConsumerMember:
-        """The member that sends this. Raises Refusal where it is none, or not at this epoch."""
+        """Return the sender of the heartbeat. Raises Refusal: no such member, or another epoch."""
         member = self.member(beat.member_id, beat.client.instance_id)
         if member.classic is not None:
             raise Refusal(
@@ -181,7 +181,7 @@ class ConsumerGroup:
         )
 
     def member(self, member_id: str, instance_id: str | None) -> ConsumerMember:
-        """Raises Refusal: UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID."""
+        """Return the member. Raises Refusal: UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID."""
         if instance_id is not None:
             check_instance(instance_id, member_id, self._static(instance_id))
         return known(self.members, member_id)
@@ -194,10 +194,9 @@ class ConsumerGroup:
     # Members that speak the classic protocol
 
     def join_classic(self, beat: Beat, classic: ClassicFacts, now_ms: int) -> ConsumerMember:
-        """One joins, or joins again; ``beat`` says what its metadata does. Raises Refusal.
+        """Add a classic member, or let it join again; ``beat`` has its metadata. Raises Refusal.
 
-        ``beat.member_id`` is new, or the member's; an instance's older self is replaced by a new
-        one.
+        ``beat.member_id`` is new or the member's own; an instance's earlier member is replaced.
         """
         holder = self._static(beat.client.instance_id)
         member = self.members.get(beat.member_id)
@@ -217,13 +216,15 @@ class ConsumerGroup:
         return member
 
     def must_join(self, member: ConsumerMember) -> bool:
-        """Whether there is news for this classic member, which it hears by joining again."""
+        """Whether this classic member has a new assignment, for which it must join again."""
         if member.state == "unreleased" and member.epoch == self.head.epoch:
             return not (member.target - member.assigned) & self._held_by_others(member)
         return member.epoch < self.head.epoch or member.state == "unrevoked"
 
     def heard_of(self, member: ConsumerMember, now_ms: int, *, joins: bool) -> None:
-        """A classic member lives; ``joins``: it was told to join, and has to within its time."""
+        """Extend the session of a classic member; ``joins``: it must join within its rebalance
+        time.
+        """
         member.session_ends_ms = now_ms + self._session_ms(member)
         if not joins:
             member.call_ends_ms = None
@@ -231,7 +232,7 @@ class ConsumerGroup:
             member.call_ends_ms = now_ms + member.rebalance_timeout_ms
 
     def _take_over(self, member: ConsumerMember, beat: Beat) -> bool:
-        """What the member says of itself; whether the target depends on what has changed."""
+        """Update the member from the heartbeat; return whether the target depends on the change."""
         told = {
             "topics": beat.topics,
             "regex": beat.regex,
@@ -267,7 +268,9 @@ class ConsumerGroup:
         return Beaten(None, member.id, beat.epoch)
 
     def leave(self, member_id: str, instance_id: str | None = None) -> None:
-        """Out at once; a static member may be named by its instance alone. Raises Refusal."""
+        """Remove the member at once; a static one may be named by its instance only. Raises
+        Refusal.
+        """
         if not member_id and (holder := self._static(instance_id)) is not None:
             member_id = holder.id
         self._remove(self.member(member_id, instance_id))
@@ -279,7 +282,7 @@ class ConsumerGroup:
         self._bump()
 
     def tick(self, now_ms: int) -> None:
-        """Remove who was silent for its session, or did not give up in time."""
+        """Remove members whose session has ended, or that did not revoke or join in time."""
         for member in list(self.members.values()):
             if member.ends_ms <= now_ms:
                 self._remove(member)
@@ -288,7 +291,7 @@ class ConsumerGroup:
         return min((it.ends_ms for it in self.members.values()), default=None)
 
     def resume(self, now_ms: int) -> None:
-        """The process begins anew, and its clock: everyone has its time once more."""
+        """Restart the deadlines of all members, for a new process with its own clock."""
         for member in self.members.values():
             member.session_ends_ms = now_ms + self._session_ms(member)
             if member.revoke_ends_ms is not None:
@@ -299,12 +302,12 @@ class ConsumerGroup:
     # The target, and the way to it
 
     def _bump(self) -> None:
-        """The target has to be made anew: once for all that changes until then."""
+        """Require a new target, once for all changes until then."""
         self.head.epoch = self.head.target_epoch + 1
         self.head_changed = True
 
     def _look_at_topics(self, now_ms: int) -> None:
-        """A topic made, deleted or grown changes the target."""
+        """Require a new target if a topic was created, deleted or extended."""
         facts = self._view.news(
             self.members.values(), self.head.facts, now_ms, self.limits.heartbeat_interval_ms,
             at_once=self.head.epoch != self.head.target_epoch,
@@ -314,14 +317,14 @@ class ConsumerGroup:
             self._bump()
 
     def topics_changed(self) -> None:
-        """Look at them with the next heartbeat."""
+        """Look at the topics with the next heartbeat."""
         self._view.changed()
 
     def _subscribed(self, member: ConsumerMember) -> frozenset[str]:
         return self._view.of(member, self.head.facts.keys())
 
     def make_target(self, now_ms: int) -> None:
-        """Where anything has changed that it depends on."""
+        """Compute a new target if anything that it depends on has changed."""
         self._look_at_topics(now_ms)
         if self.head.target_epoch == self.head.epoch:
             return
@@ -344,7 +347,7 @@ class ConsumerGroup:
 
     @property
     def assignor(self) -> str:
-        """The one that most members ask for."""
+        """The assignor that most members ask for."""
         votes = Counter(it.assignor for it in self.members.values() if it.assignor)
         known = [name for name, _ in votes.most_common() if name in self.limits.assignors]
         return known[0] if known else self.limits.assignors[0]
@@ -391,7 +394,7 @@ class ConsumerGroup:
     # Offsets
 
     def check_epoch(self, member_id: str, epoch: int, instance_id: str | None = None) -> None:
-        """Whether this member may fetch. Raises Refusal."""
+        """Check that this member may fetch. Raises Refusal."""
         member = self.member(member_id, instance_id)
         if member.epoch != epoch:
             raise _stale(member, epoch)
@@ -399,10 +402,10 @@ class ConsumerGroup:
     def check_commit(
         self, member_id: str, epoch: int, instance_id: str | None, places: Iterable[Place]
     ) -> None:
-        """Whether this member may commit in these partitions (KIP-1251). Raises Refusal.
+        """Check that this member may commit in these partitions (KIP-1251). Raises Refusal.
 
-        An epoch before its own is good enough for what it has held ever since: nobody else has
-        read that meanwhile.
+        An earlier epoch is accepted for partitions that it has held since then: no other member has
+        read them meanwhile.
         """
         member = self.member(member_id, instance_id)
         if member.epoch == epoch:
@@ -427,7 +430,7 @@ class ConsumerGroup:
         return "Stable" if settled else "Reconciling"
 
     def describe(self, kind: str) -> GroupDescription:
-        """From any thread: its members are copied in one step."""
+        """Return the description. From any thread: the members are copied in one step."""
         members = tuple(_description(member) for member in list(self.members.values()))
         return GroupDescription(
             self.name, kind, self.state, self.head.epoch, "consumer", self.assignor,
@@ -439,22 +442,24 @@ class ConsumerGroup:
 
     @property
     def held_bytes(self) -> int:
-        """The memory that it takes."""
+        """The memory that the group takes, in bytes."""
         return self.roll.held_bytes
 
     def kept(self) -> dict[str, bytes | None]:
-        """Each changed member as it must be written (None: gone); then nothing has changed."""
+        """Return the changed members as they must be stored (None: removed), and mark them
+        unchanged.
+        """
         self.head_changed = False
         return self.roll.kept()
 
     def forget_members(self) -> None:
-        """The group belongs to others: nobody here is a member."""
+        """Remove all members: another process owns the group."""
         self.roll.clear()
         self.head_changed = False
 
 
 def check_beat(beat: Beat, limits: ConsumerLimits) -> None:
-    """Whether it can be meant at all. Raises Refusal."""
+    """Check a heartbeat that is valid for any group. Raises Refusal."""
     words = [beat.client.id, beat.regex or "", *(beat.topics or ())]
     instance = beat.client.instance_id
     wrong = (

@@ -59,7 +59,7 @@ class ConsumerMember(msgspec.Struct, kw_only=True):
 
     @property
     def said_bytes(self) -> int:
-        """What it says of itself."""
+        """The size of what the member says of itself, in bytes."""
         protocols = () if self.classic is None else self.classic.protocols
         named = sum(map(len, self.topics)) + len(self.regex)
         return named + sum(len(name) + len(data) for name, data in protocols)
@@ -74,7 +74,7 @@ class ConsumerMember(msgspec.Struct, kw_only=True):
         return self.assigned | self.revoking
 
     def has_changed(self) -> None:
-        """It holds other partitions than before: those that are new came at this epoch."""
+        """Record the partitions that the member holds; new ones count from this epoch."""
         held = self.held
         known = set().union(*self.came.values())
         self.came = {at: left for at, places in self.came.items() if (left := places & held)}
@@ -82,7 +82,7 @@ class ConsumerMember(msgspec.Struct, kw_only=True):
             self.came.setdefault(self.epoch, set()).update(new)
 
     def holds_since(self, place: Place, epoch: int) -> bool:
-        """Whether it has held the partition from this epoch on, or from an earlier one."""
+        """Whether the member has held the partition since this epoch or an earlier one."""
         if place not in self.held:
             return False
         came = next((at for at, places in self.came.items() if place in places), self.epoch)
@@ -90,7 +90,7 @@ class ConsumerMember(msgspec.Struct, kw_only=True):
 
     @property
     def ends_ms(self) -> int:
-        """When it is out, unless it is heard of until then."""
+        """When the member is removed unless a call comes before."""
         ends = self.session_ends_ms, self.revoke_ends_ms, self.call_ends_ms
         return min(it for it in ends if it is not None)
 

@@ -74,7 +74,7 @@ Results = Mapping[TopicPartition, GroupError | None]
 
 
 def new_member_id(prefix: str) -> str:
-    """Nobody had it before; it says something to who reads it."""
+    """Return a new unique member id; the prefix makes it readable."""
     return f"{prefix[:PREFIX_CHARACTERS_MAX]}-{uuid.uuid4()}"
 
 
@@ -95,12 +95,14 @@ class Coordinator:
         rebalanced: Callable[[str], None] = lambda _: None,
         group_settings: GroupSettingsTable | None = None,
     ) -> None:
-        """``topics(name)``: what a topic is now; it is asked often. ``names()``: of all topics.
-        ``speech``: how members of the classic protocol write what they read.
+        """``topics(name)`` returns the facts of a topic, and is called often. ``names()``: of all
+        topics.
 
-        ``due(at_ms)`` is called when ``tick`` may be due earlier than it was told so far;
-        ``rebalanced(group)`` when a new generation or epoch of it is kept. ``group_settings`` None:
-        no group has any of its own.
+        ``speech``: encodes and decodes the metadata of classic members.
+
+        ``due(at_ms)`` is called when ``tick`` is due earlier than announced before;
+        ``rebalanced(group)`` when a new generation or epoch is stored. ``group_settings`` None: no
+        group has its own.
         """
         self._settings = settings
         self._room = Room(budget or Budget(BUDGET_BYTES_MAX))
@@ -136,9 +138,9 @@ class Coordinator:
         )
 
     def start(self, now_ms: int) -> dict[str, str]:
-        """Members that were there when the process ended may go on; each has its session anew.
+        """Resume the stored groups; each member has a new session.
 
-        Gives the groups that can't be gone on with, and why: they are refused to who asks for them.
+        Returns the groups that cannot be resumed, and why: requests for them are refused.
         """
         refused = {}
         for name, kind in self._keeper.kinds().items():
@@ -167,7 +169,7 @@ class Coordinator:
     def _join_consumer(
         self, group: ConsumerGroup, call: Join, now_ms: int, reply: Callable[[Joined], None]
     ) -> None:
-        """A member of the classic protocol joins a group of the new one. Raises Refusal."""
+        """Let a member of the classic protocol join a consumer group. Raises Refusal."""
         joined = self._classic_members(group).join(call, self._new_id, now_ms)
         if self._went_back(group, now_ms):
             # It was the last one of the new protocol until now: it waits with the others.
@@ -224,7 +226,7 @@ class Coordinator:
         return done
 
     def leave(self, group: str, leavers: Sequence[Leaver], now_ms: int) -> list[Done]:
-        """An answer for each, in order. Members of either protocol can be removed so."""
+        """Remove members of either protocol; return an answer for each, in order."""
         try:
             found = self._of_consumers(group, now_ms, GroupError.UNKNOWN_MEMBER_ID)
         except Refusal as it:
@@ -241,7 +243,9 @@ class Coordinator:
     # The protocol of KIP-848
 
     def consumer_heartbeat(self, beat: Beat, now_ms: int, reply: Callable[[Beaten], None]) -> None:
-        """``beat.member_id`` "": one is made (v0 of the call)."""
+        """Process a consumer heartbeat. An empty ``beat.member_id`` gets a new id (v0
+        of the call).
+        """
         if not beat.member_id and beat.epoch == 0:
             beat = replace(beat, member_id=self._new_id(beat.client.id))
         try:
@@ -268,7 +272,7 @@ class Coordinator:
         now_ms: int,
         reply: Callable[[Beaten], None],
     ) -> None:
-        """Once what the heartbeat has changed is kept."""
+        """Answer the heartbeat once its changes are stored."""
         quiet = not group.changed and not group.head_changed and beat.group in self._timetable
 
         def kept(error: GroupError | None) -> None:
@@ -280,18 +284,18 @@ class Coordinator:
             self._settle(beat.group, measure=True)
 
     def knows_pattern(self, pattern: str) -> bool:
-        """Whether it is known which topics match, so that a heartbeat with it takes no time."""
+        """Whether the matching topics are known, so that a heartbeat with the pattern is quick."""
         return self._patterns.knows(pattern)
 
     def look_up_pattern(self, pattern: str) -> None:
-        """Find that out: takes long where there are many topics. From any thread."""
+        """Find the topics that match; slow if there are many topics. From any thread."""
         try:
             self._patterns.topics(pattern)
         except Refusal:  # who is to be told is told when the heartbeat comes
             return
 
     def topics_changed(self) -> None:
-        """A topic was made, altered or deleted: members hear of it with their next heartbeat."""
+        """Note that topics have changed: members learn it with their next heartbeat."""
         self._patterns.topics_changed()
         for group in self._groups.values():
             if not isinstance(group, ClassicGroup):
@@ -300,7 +304,7 @@ class Coordinator:
     # Share groups
 
     def share_heartbeat(self, beat: Beat, now_ms: int, reply: Callable[[Beaten], None]) -> None:
-        """KIP-932. Members name themselves."""
+        """Process a share heartbeat (KIP-932). Members choose their own ids."""
         try:
             share.check_beat(beat, self._share_limits)
             group = self._share(beat.group, now_ms, joins=beat.epoch == 0)
@@ -312,7 +316,7 @@ class Coordinator:
         self._answer(group, beat, answer, now_ms, reply)
 
     def share_group(self, name: str) -> ShareGroupSeen | None:
-        """What it is now; None: there is no share group of that name. Raises Refusal."""
+        """Return the share group as it is now; None: there is none of that name. Raises Refusal."""
         held = self._groups.get(name)
         if held is None:
             kept = _readable(self._keeper.load, name)
@@ -322,13 +326,13 @@ class Coordinator:
         return ShareGroupSeen(held) if isinstance(held, ShareGroup) else None
 
     def settings_of(self, group: str) -> GroupSettings:
-        """What counts for a group now, whether there is one or not. From any thread."""
+        """Return the effective settings of a group, which need not exist. From any thread."""
         return self.group_settings.of(group)
 
     # Offsets
 
     def commit(self, call: OffsetCommit, now_ms: int, reply: Callable[[Results], None]) -> None:
-        """An error, or None, for each partition; those without one are durable."""
+        """Commit offsets; reply with an error or None for each partition. None: it is durable."""
         try:
             self._check_commit(call, now_ms)
         except Refusal as it:
@@ -357,7 +361,7 @@ class Coordinator:
     def _fitting(
         self, offsets: ToCommit
     ) -> tuple[dict[TopicPartition, GroupError | None], dict[TopicPartition, OffsetToCommit]]:
-        """What is wrong with some of them; and the others."""
+        """Return the errors of illegal offsets, and the remaining offsets."""
         bytes_max = self._settings.offset_metadata_max_bytes
         results: dict[TopicPartition, GroupError | None] = {}
         taken: dict[TopicPartition, OffsetToCommit] = {}
@@ -369,7 +373,7 @@ class Coordinator:
         return results, taken
 
     def _commit(self, group: str, offsets: ToCommit) -> Keeping:
-        """In no transaction. Raises Refusal."""
+        """Commit outside of transactions. Raises Refusal."""
         undecided = self.undecided
         if undecided is None or not undecided.overtakes(group, offsets):
             return self._keeper.commit(group, offsets)
@@ -391,7 +395,7 @@ class Coordinator:
             )
 
     def _by_id(self, places: Iterable[TopicPartition]) -> Iterator[Place]:
-        """Of topics that there are."""
+        """Yield the partitions by topic id, without those of missing topics."""
         for name, number in places:
             facts = self._topics(name)
             if facts is not None:
@@ -400,7 +404,7 @@ class Coordinator:
     # Offsets of transactions
 
     def check_pending(self, call: OffsetCommit, now_ms: int) -> Results:
-        """Whether these may be committed within a transaction: an error, or None, for each."""
+        """Check a commit within a transaction: return an error or None for each partition."""
         try:
             self._check_pending(call, now_ms)
         except Refusal as it:
@@ -413,7 +417,7 @@ class Coordinator:
         return results | dict.fromkeys(taken)
 
     def _check_pending(self, call: OffsetCommit, now_ms: int) -> None:
-        """Raises Refusal."""
+        """Check a commit within a transaction as a whole. Raises Refusal."""
         group = self._of_consumers(call.group, now_ms)
         idle = self._idle(group)
         if idle and call.generation > SIMPLE and not self._is_known(call.group):
@@ -430,9 +434,9 @@ class Coordinator:
             )
 
     def decided(self, group: str, offsets: ToCommit, then: Callable[[Keeping], None]) -> None:
-        """The group has committed these for good: the journal has it so, and nobody is asked.
+        """Store offsets of a committed transaction, which the journal has, without further checks.
 
-        ``then`` is called when they are durable where other offsets are, too.
+        ``then`` is called when they are durable with the other offsets.
         """
 
         def finished(kept: Keeping) -> None:
@@ -442,23 +446,23 @@ class Coordinator:
         self._keeper.decided(group, offsets).then(finished)
 
     def _is_known(self, group: str) -> bool:
-        """Whether there is more than its name; of one that has members it is. Raises Refusal."""
+        """Whether the group exists beyond its name; one with members does. Raises Refusal."""
         return self._keeper.load(group) is not None or self._has_pending(group)
 
     def _has_pending(self, group: str) -> bool:
         return self.undecided is not None and self.undecided.has_pending(group)
 
     def unstable(self, group: str) -> Unstable:
-        """The partitions whose committed offset may be about to change. Raises Refusal.
+        """Return the partitions whose committed offset may be about to change. Raises Refusal.
 
-        Who fetches asks this first: what is committed meanwhile may be shown, or not.
+        A fetch must ask this first; offsets that are committed meanwhile may or may not be shown.
         """
         return () if self.undecided is None else self.undecided.unstable(group)
 
     def due(self, group: str) -> Due:
-        """What the group has committed within transactions, and may not be kept yet.
+        """Return offsets that were committed within transactions and may not be stored yet.
 
-        Who fetches asks this first, too: what is kept by then, of an earlier record, is older.
+        A fetch must ask this first too: a stored offset of an earlier record is then older.
         """
         return {} if self.undecided is None else self.undecided.due(group)
 
@@ -468,7 +472,7 @@ class Coordinator:
         places: Collection[TopicPartition] | None,
         then: Callable[[GroupError | None], None],
     ) -> None:
-        """Nothing that is pending of these (None: of the group) is to be committed any more."""
+        """Drop the pending commits of these partitions (None: of the whole group)."""
         if self.undecided is None:
             then(None)
             return
@@ -491,10 +495,11 @@ class Coordinator:
         member_id: str | None = None,
         epoch: int = SIMPLE,
     ) -> dict[TopicPartition, KeptOffset]:
-        """What is committed, of these partitions or of all; others are left out. Raises Refusal.
+        """Return the committed offsets of these partitions, or of all. Raises Refusal.
 
-        Looks only, so it may be called from any thread, for it takes long where there is much.
-        ``member_id`` and ``epoch`` (v9 on) are checked where the group is of the new protocol.
+        Partitions without one are left out. It only reads, and takes long for many: it may be
+        called from any thread. ``member_id`` and ``epoch`` (v9 on) are checked for a group of the
+        new protocol.
         """
         _check_name(group)
         held = self._groups.get(group)
@@ -509,7 +514,7 @@ class Coordinator:
         now_ms: int,
         reply: Callable[[Results], None],
     ) -> None:
-        """An error, or None, for each partition: what a live group subscribes to stays."""
+        """Delete offsets; reply with an error or None for each. Subscribed topics are refused."""
         try:
             found = self._of_consumers(group, now_ms)
             if self._idle(found) and not self._is_known(group):
@@ -546,7 +551,7 @@ class Coordinator:
     def _subscribed(
         self, group: ClassicGroup | ConsumerGroup, topics: Collection[str]
     ) -> Collection[str]:
-        """Those of the topics that members subscribe to."""
+        """Return which of the topics members subscribe to."""
         if isinstance(group, ConsumerGroup):
             return {topic for topic in topics if group.subscribes(topic)}
         told = [self._speech.subscription(metadata) for metadata in group.metadata()]
@@ -557,24 +562,24 @@ class Coordinator:
     # Groups from outside
 
     def list(self) -> list[GroupListing]:
-        """Every group, with members or without; of one that can't be read, that it is there.
+        """List every group, with or without members; an unreadable one is listed by its name.
 
-        Of many groups it takes long: then ask for each.
+        This takes long for many groups: then call ``listing`` for each.
         """
         kept = self.kinds()
         found = [self.listing(name, kept.get(name)) for name in self.group_names(kept)]
         return [it for it in found if it is not None]
 
     def kinds(self) -> dict[str, str]:
-        """The groups that are kept, by name, and their kinds. From any thread."""
+        """Return the kinds of the stored groups, by name. From any thread."""
         return dict(self._keeper.kinds())
 
     def group_names(self, kept: Collection[str]) -> Sequence[str]:
-        """Those, and the others, sorted."""
+        """Return the names of the stored groups and those in memory, sorted."""
         return sorted({*kept, *self._groups})
 
     def listing(self, name: str, kind: str | None) -> GroupListing | None:
-        """One of them; None: it has gone meanwhile. ``kind``: as it is kept."""
+        """List one group; None: it is gone. ``kind``: its stored kind."""
         held = self._groups.get(name)
         if isinstance(held, ClassicGroup):
             return GroupListing(name, "classic", held.state.value, held.protocol_type)
@@ -589,12 +594,15 @@ class Coordinator:
         return GroupListing(name, found.kind, found.state, found.protocol_type)
 
     def members(self, group: str) -> int:
-        """How many it has in this process. From any thread."""
+        """Return the number of the group's members in this process. From any thread."""
         held = self._groups.get(group)
         return 0 if held is None else len(held.members)
 
     def describe(self, group: str) -> GroupDescription | None:
-        """None: no such group. From any thread. Raises Refusal where it can't be read."""
+        """Describe the group; None: there is none. From any thread.
+
+        Raises Refusal if the group cannot be read.
+        """
         held = self._groups.get(group)
         return _describe(held) if held is not None else _readable(self._describe_kept, group)
 
@@ -607,15 +615,15 @@ class Coordinator:
         return _describe_kept(group, kept, self._consumer_limits)
 
     def given(self, member: MemberDescription) -> frozenset[TopicPartition] | None:
-        """What a member of the classic protocol reads, as its clients have written it.
+        """Return the partitions assigned to a classic member, decoded from its assignment.
 
-        None: they speak a language of their own. From any thread.
+        None: its clients use an unknown encoding. From any thread.
         """
         found = self._speech.assignment(member.assignment)
         return None if found is None else found.places
 
     def delete(self, group: str, now_ms: int, reply: Callable[[Done], None]) -> None:
-        """Forget a group without members, and its offsets."""
+        """Delete a group without members, and its offsets."""
         try:
             self._check_idle(group, now_ms)
             was_pending = self._has_pending(group)
@@ -643,7 +651,7 @@ class Coordinator:
         self._drop(group, None, dropped)
 
     def _check_idle(self, group: str, now_ms: int) -> None:
-        """Raises Refusal where it has members."""
+        """Check that the group has no members. Raises Refusal."""
         try:
             if not self._idle(self._find(group, now_ms)):
                 raise Refusal(GroupError.NON_EMPTY_GROUP, f"group {group!r} has members")
@@ -653,7 +661,7 @@ class Coordinator:
     # Time
 
     def deadline(self) -> int | None:
-        """When ``tick`` has something to do; None: nothing for now."""
+        """When ``tick`` is due; None: no work is due now."""
         return self._timetable.first_ms()
 
     def tick(self, now_ms: int) -> None:
@@ -668,7 +676,7 @@ class Coordinator:
     # Which group
 
     def _find(self, name: str, now_ms: int) -> AnyGroup:
-        """The group as it is, or as it was kept; an empty one where there is none."""
+        """Return the group from memory or the store, or an empty one."""
         _check_name(name)
         found = self._groups.get(name)
         if found is None:
@@ -716,7 +724,7 @@ class Coordinator:
         return ShareGroup(name, self._share_limits, settings, self._topics, head, members)
 
     def _share(self, name: str, now_ms: int, *, joins: bool) -> ShareGroup:
-        """Made by the first who joins; no group of another kind becomes one. Raises Refusal."""
+        """Return the share group, created if a member joins. Raises Refusal for another kind."""
         _check_name(name)
         if name not in self._groups and not _readable(self._is_known, name):
             if not joins:
@@ -731,7 +739,7 @@ class Coordinator:
     def _of_consumers(
         self, name: str, now_ms: int, else_: GroupError = GroupError.GROUP_ID_NOT_FOUND
     ) -> ClassicGroup | ConsumerGroup:
-        """The group, unless it is a share group. Raises Refusal: ``else_``."""
+        """Return the group, unless it is a share group. Raises Refusal: ``else_``."""
         found = self._find(name, now_ms)
         if isinstance(found, ShareGroup):
             self._settle(name)
@@ -739,14 +747,14 @@ class Coordinator:
         return found
 
     def _of_classic(self, name: str, now_ms: int) -> ClassicGroup | ConsumerGroup:
-        """The group that a member of the classic protocol speaks of. Raises Refusal."""
+        """Return the group of a call of the classic protocol. Raises Refusal."""
         found = self._of_consumers(name, now_ms, GroupError.UNKNOWN_MEMBER_ID)
         if isinstance(found, ConsumerGroup) and not found.members:
             raise _other_kind(joins=False, message=f"group {name!r} has no members")
         return found
 
     def _joined_by_classic(self, name: str, now_ms: int) -> ClassicGroup | ConsumerGroup:
-        """An empty group becomes a classic one by a join. Raises Refusal."""
+        """Return the group for a classic join; an empty one becomes classic. Raises Refusal."""
         found: ClassicGroup | ConsumerGroup = self._of_consumers(
             name, now_ms, GroupError.INCONSISTENT_GROUP_PROTOCOL
         )
@@ -785,9 +793,9 @@ class Coordinator:
     # From one protocol to the other
 
     def _upgraded(self, found: ClassicGroup, now_ms: int) -> ConsumerGroup:
-        """The group as one of the new protocol; it goes over when its new member is in it.
+        """Return the classic group as a consumer group.
 
-        Raises Refusal.
+        It replaces the classic one once its new member has joined. Raises Refusal.
         """
         name, limits = found.name, self._consumer_limits
         if self._settings.group_consumer_migration_policy not in translation.UPGRADES:
@@ -810,7 +818,7 @@ class Coordinator:
         return group
 
     def _go_over(self, group: ConsumerGroup) -> None:
-        """The classic group of this name is this one from now on."""
+        """Replace the classic group of this name by this group."""
         classic = self._groups[group.name]
         assert isinstance(classic, ClassicGroup)
         self._groups[group.name] = group
@@ -823,7 +831,7 @@ class Coordinator:
         now_ms: int,
         kept: Callable[[GroupError | None], None] = lambda _: None,
     ) -> bool:
-        """Whether the last member of the new protocol has gone, so that it is a classic group now.
+        """Make the group classic if its last member of the new protocol has gone; return whether.
 
         ``kept`` is called when that is durable.
         """
@@ -850,9 +858,9 @@ class Coordinator:
         return group.empty if isinstance(group, ClassicGroup) else not group.members
 
     def _settle(self, name: str, *, measure: bool = False) -> None:
-        """After a call: when it is due next; out of memory where nothing of it is needed there.
+        """After a call, schedule the group's next ``tick``, and drop an idle group from memory.
 
-        ``measure``: what it takes may have changed.
+        ``measure``: its memory use may have changed.
         """
         group = self._groups.get(name)
         if group is None:
@@ -869,7 +877,7 @@ class Coordinator:
 
 
 def _more_bytes(group: ClassicGroup | ConsumerGroup, call: Join) -> int:
-    """The memory that the group takes more if a member joins by the classic protocol."""
+    """Return the additional memory in bytes if a classic member joins the group."""
     if isinstance(group, ClassicGroup):
         return group.more_bytes(call)
     return group.roll.more_bytes(call.member_id, classic_member.said_bytes(call.protocols))
@@ -883,7 +891,7 @@ def _check_name(name: str) -> None:
 
 
 def _readable(read: Callable[[str], _T], group: str) -> _T:
-    """What is kept of the group. Raises Refusal where it can't be read."""
+    """Read the stored group. Raises Refusal if it cannot be read."""
     try:
         return read(group)
     except LogstoreError as error:
@@ -930,7 +938,7 @@ def _describe(group: AnyGroup) -> GroupDescription:
 def _describe_kept(
     name: str, kept: KeptGroup, limits: consumer_member.ConsumerLimits
 ) -> GroupDescription:
-    """A group that is not in memory: without members, or of another process."""
+    """Describe a group that is not in memory: without members, or of another process."""
     if kept.kind == "embedded" or (kept.kind == "consumer" and not kept.empty):
         return _consumer_group(name, kept, limits, lambda _: None).describe(kept.kind)
     types = {"consumer": "consumer"}

@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 def decoder_of(kind: type[_T]) -> Callable[[bytes], _T]:
-    """What reads back what was kept as JSON of this kind. It raises CorruptStore."""
+    """Return a decoder of stored JSON of this kind. The decoder raises CorruptStore."""
     decode = msgspec.json.Decoder(kind).decode
 
     def read_back(kept: bytes) -> _T:

@@ -23,7 +23,7 @@ _log = logging.getLogger("logstore.groups")
 
 
 def _kept_nowhere(_group: str, _given: Given) -> None:
-    """Of groups that end with their process."""
+    """Store nothing: these groups end with their process."""
 
 
 def _check_name(group: str) -> None:
@@ -42,9 +42,9 @@ class GroupSettingsTable:
         kept: Mapping[str, Given] | None = None,
         keep: Callable[[str, Given], None] = _kept_nowhere,
     ) -> None:
-        """``kept``: as of the last process; what can't be used is told, and left out.
+        """``kept``: the stored settings; illegal ones are logged and left out.
 
-        ``keep(group, given)``: durable when it returns; with nothing given the group has none.
+        ``keep(group, given)`` stores the settings durably; empty ones are removed.
         """
         self._config = config
         self._keep = keep
@@ -60,24 +60,24 @@ class GroupSettingsTable:
                 _log.warning("group %s has its settings by default: %s", printable(group), error)
 
     def of(self, group: str) -> GroupSettings:
-        """What counts for it now."""
+        """Return the effective settings of the group."""
         return self._effective.get(group, self._default)
 
     def names(self) -> list[str]:
-        """The groups that have settings of their own, sorted."""
+        """Return the groups that have settings of their own, sorted."""
         return sorted(self._given)
 
     def given(self, group: str) -> Given:
-        """Its own."""
+        """Return the group's own settings."""
         return self._given.get(group, {})
 
     def describe(self, group: str) -> list[Chosen]:
-        """Every setting of it, with its source. Raises Refused."""
+        """Return every setting of the group with its source. Raises Refused."""
         _check_name(group)
         return self._config.describe_group(self.given(group))
 
     def check(self, group: str, settings: Given, reset: Sequence[str]) -> None:
-        """Raises what ``alter`` does of the same."""
+        """Check a change. Raises the errors of ``alter``."""
         _check_name(group)
         check_group_settings(settings)
         for name in reset:
@@ -89,7 +89,9 @@ class GroupSettingsTable:
             )
 
     def alter(self, group: str, settings: Given, reset: Sequence[str]) -> None:
-        """Durable on return. Raises UnknownSetting, InvalidSetting, Refused."""
+        """Change the group's own settings, durably. Raises UnknownSetting,
+        InvalidSetting, Refused.
+        """
         with self._lock:
             self.check(group, settings, reset)
             before = self.given(group)

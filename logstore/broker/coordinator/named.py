@@ -17,7 +17,7 @@ _M = TypeVar("_M", bound=Named)
 
 
 def known(members: Mapping[str, _M], member_id: str) -> _M:
-    """Raises Refusal: UNKNOWN_MEMBER_ID."""
+    """Return the member. Raises Refusal: UNKNOWN_MEMBER_ID."""
     member = members.get(member_id)
     if member is None:
         raise Refusal(GroupError.UNKNOWN_MEMBER_ID, f"no member {member_id!r}")
@@ -25,7 +25,7 @@ def known(members: Mapping[str, _M], member_id: str) -> _M:
 
 
 def check_instance(instance_id: str, member_id: str, holder: Named | None) -> None:
-    """``holder``: the static member of this name (KIP-345), which must have this id.
+    """Check that ``holder``, the static member of this instance (KIP-345), has this id.
 
     Raises Refusal: UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID.
     """

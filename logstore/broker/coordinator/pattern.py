@@ -18,7 +18,7 @@ REMEMBERED_MAX: Final = 1024  # patterns, compiled, and topics of patterns; othe
 
 @lru_cache(REMEMBERED_MAX)
 def compiled(pattern: str) -> Any:  # noqa: ANN401  re2 ships no type information
-    """Raises Refusal."""
+    """Compile a pattern. Raises Refusal."""
     if len(pattern.encode()) > PATTERN_BYTES_MAX:
         raise Refusal(
             GroupError.INVALID_REGULAR_EXPRESSION,
@@ -43,18 +43,20 @@ class Patterns:
     """The topics that match; each topic is compared with a pattern once. From any thread."""
 
     def __init__(self, names: Callable[[], Collection[str]]) -> None:
-        """``names``: of all topics; what has changed there is told by ``topics_changed``."""
+        """``names`` returns the names of all topics; ``topics_changed`` must be called when they
+        change.
+        """
         self._names = names
         # By pattern: the names it was compared with, and those of them that match.
         self._found: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
         self._current: set[str] = set()  # patterns that were compared with all names
 
     def knows(self, pattern: str) -> bool:
-        """Whether ``topics`` has little to do."""
+        """Whether ``topics`` is quick for this pattern."""
         return pattern in self._found
 
     def topics(self, pattern: str) -> frozenset[str]:
-        """The names of those that match as a whole. Raises Refusal."""
+        """Return the names of the topics that match as a whole. Raises Refusal."""
         known = self._found.get(pattern)
         if known is not None and pattern in self._current:
             return known[1]
@@ -70,5 +72,5 @@ class Patterns:
         return found
 
     def topics_changed(self) -> None:
-        """Names that have come are compared, and those that have gone are left out."""
+        """Note that topics were added or removed."""
         self._current.clear()

@@ -10,7 +10,7 @@ from logstore.broker.coordinator.room import MEMBER_HELD_BYTES
 
 
 def said_held_bytes(size: int) -> int:
-    """Memory for so many bytes that a member says of itself: here, and as it was kept last."""
+    """Return the memory for ``size`` bytes of a member's own data, here and as last stored."""
     return 2 * size
 
 
@@ -21,11 +21,11 @@ class Enrolled(Protocol):
     def id(self) -> str: ...
     @property
     def said_bytes(self) -> int:
-        """What it says of itself."""
+        """The size of what the member says of itself, in bytes."""
 
     @property
     def held_bytes(self) -> int:
-        """The memory that it takes."""
+        """The memory that the member takes, in bytes."""
 
 
 _M = TypeVar("_M", bound=Enrolled)
@@ -44,21 +44,25 @@ class Roll(Generic[_M]):
         self.held_bytes = sum(self._held.values())
 
     def more_bytes(self, member_id: str, says: int) -> int:
-        """What it would take more for a member that says so many bytes of itself."""
+        """Return the additional memory for a member that says ``says`` bytes of itself."""
         known = self.members.get(member_id)
         if known is not None:
             return said_held_bytes(says - known.said_bytes)
         return MEMBER_HELD_BYTES + said_held_bytes(says)
 
     def more_bytes_after(self, beat: Beat) -> int:
-        """What it will take more after this: for a member that joins or says more."""
+        """Return the additional memory after this heartbeat: of a member that joins or
+        says more.
+        """
         if beat.epoch != 0 and beat.member_id not in self.members:
             return 0
         says = len(beat.regex or "") + sum(map(len, beat.topics or ()))
         return self.more_bytes(beat.member_id, says)
 
     def kept(self) -> dict[str, bytes | None]:
-        """Each changed member as it must be written (None: gone); then nothing has changed."""
+        """Return the changed members as they must be stored (None: removed), and mark them
+        unchanged.
+        """
         members = {
             name: msgspec.json.encode(self.members[name]) if name in self.members else None
             for name in self.changed
@@ -72,7 +76,7 @@ class Roll(Generic[_M]):
         return members
 
     def clear(self) -> None:
-        """Nobody is a member, and nothing of it is to be kept."""
+        """Remove all members; none is to be stored."""
         self.members.clear()
         self._held.clear()
         self.held_bytes = 0

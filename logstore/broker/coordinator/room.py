@@ -32,7 +32,7 @@ class Room:
         self._told_ms = -TOLD_EVERY_MS
 
     def check(self, group: str, more_bytes: int, now_ms: int) -> None:
-        """Raises Refusal where the group must not hold so much more."""
+        """Check that the group may hold ``more_bytes`` more. Raises Refusal."""
         if more_bytes <= 0:
             return
         most = self._budget.groups_bytes_max
@@ -54,7 +54,7 @@ class Room:
         raise Refusal(GroupError.GROUP_MAX_SIZE_REACHED, why)
 
     def hold(self, group: str, held_bytes: int) -> None:
-        """From now on it holds this."""
+        """Set the memory that the group holds."""
         self._add(held_bytes - self._held.get(group, 0))
         if held_bytes:
             self._held[group] = held_bytes
@@ -62,7 +62,7 @@ class Room:
             self._held.pop(group, None)
 
     def saving(self, more_bytes: int) -> None:
-        """So much more is on its way to the disk; a negative number: it has arrived."""
+        """Change the count of bytes on their way to the disk; negative: they have been written."""
         self._add(more_bytes)
 
     def _add(self, more_bytes: int) -> None:

@@ -29,8 +29,9 @@ class Saves:
         rebalanced: Callable[[str], None],
         settle: Callable[[str], None],
     ) -> None:
-        """``rebalanced(group)`` is told of each epoch that is kept, ``settle(group)`` of each end
-        of a save.
+        """``rebalanced(group)`` is called for each epoch that is stored.
+
+        ``settle(group)`` is called at each end of a save.
         """
         self._keeper = keeper
         self._room = room
@@ -41,25 +42,25 @@ class Saves:
         self._owed: set[str] = set()
 
     def under_way(self, name: str) -> bool:
-        """Whether something of the group is being kept."""
+        """Whether a save of the group is in progress."""
         return self._under_way[name] > 0
 
     def owe(self, name: str) -> None:
-        """All of the group is to be kept, in place of what was: with its next save."""
+        """Store the whole group with its next save, replacing the stored one."""
         self._owed.add(name)
 
     def owe_nothing(self, name: str) -> None:
-        """All of it is kept in another way."""
+        """Cancel ``owe``: the whole group is stored in another way."""
         self._owed.discard(name)
 
     def forget(self, name: str) -> None:
-        """The group is not in memory any more."""
+        """Forget a group that is no longer in memory."""
         del self._under_way[name]
         self._epochs.pop(name, None)
         self._owed.discard(name)
 
     def classic(self, name: str, kept: classic_member.Kept, done: Told) -> None:
-        """A group of the classic protocol."""
+        """Store a group of the classic protocol."""
         members = {it.id: msgspec.json.encode(it) for it in kept.members or ()}
         change = GroupChange(
             "classic", kept.head.generation, kept.empty, msgspec.json.encode(kept.head),
@@ -68,7 +69,7 @@ class Saves:
         self._save(name, change, done)
 
     def changed(self, group: ConsumerGroup | ShareGroup, done: Told) -> None:
-        """What has changed of a group of the new protocol, or of a share group."""
+        """Store the changes of a consumer group or a share group."""
         name = group.name
         whole = name in self._owed
         if whole:
@@ -116,7 +117,7 @@ class Saves:
 
 
 def meaning(error: LogstoreError, busy: GroupError) -> GroupError:
-    """What a failure to keep it means to the client; ``busy``: where others have the group."""
+    """Return a failed save's error for the client; ``busy`` if another process has the group."""
     if isinstance(error, GroupBusy):
         return busy
     if isinstance(error, UnknownGroup):

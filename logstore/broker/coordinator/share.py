@@ -52,7 +52,7 @@ class ShareGroup:
         head: ConsumerHead | None = None,
         members: Iterable[ShareMember] = (),
     ) -> None:
-        """``settings()``: those of the group now."""
+        """``settings()`` returns the group's present settings."""
         self.name = name
         self.limits = limits
         self.settings = settings
@@ -67,9 +67,9 @@ class ShareGroup:
     # A heartbeat
 
     def heartbeat(self, beat: Beat, now_ms: int) -> Beaten:
-        """Join, go on, or leave; ``check_beat`` has found nothing wrong with it.
+        """Process a heartbeat: join, continue or leave. ``check_beat`` must have passed.
 
-        Raises Refusal; who is refused has changed nothing.
+        Raises Refusal; then nothing has changed.
         """
         if beat.epoch == LEAVE:
             self._remove(known(self.members, beat.member_id))
@@ -101,7 +101,7 @@ class ShareGroup:
         )
 
     def _check_topics(self, beat: Beat) -> None:
-        """Raises Refusal where it asks for more topics than the group may have to look at."""
+        """Check that the heartbeat does not ask for too many topics. Raises Refusal."""
         known = self.members.get(beat.member_id)
         topics = beat.topics
         if topics is None:
@@ -120,7 +120,7 @@ class ShareGroup:
             )
 
     def _joining(self, beat: Beat) -> ShareMember:
-        """A new one, or one that begins again: what it was given is its still."""
+        """Return a new member, or an existing one, which keeps its assignment."""
         member = self.members.get(beat.member_id)
         if member is not None:
             return member
@@ -135,7 +135,7 @@ class ShareGroup:
         return member
 
     def _known(self, beat: Beat) -> ShareMember:
-        """The member that sends this. Raises Refusal where it is none, or not at this epoch."""
+        """Return the sender of the heartbeat. Raises Refusal: no such member, or another epoch."""
         member = known(self.members, beat.member_id)
         # At the one before: the answer that raised its epoch was lost.
         if beat.epoch not in (member.epoch, member.previous_epoch):
@@ -146,7 +146,7 @@ class ShareGroup:
         return member
 
     def _take_over(self, member: ShareMember, beat: Beat) -> bool:
-        """What the member says of itself; whether the target depends on what has changed."""
+        """Update the member from the heartbeat; return whether the target depends on the change."""
         told = {
             "topics": None if beat.topics is None else self._same(beat.topics),
             "rack_id": beat.client.rack_id,
@@ -165,7 +165,9 @@ class ShareGroup:
         return "topics" in new
 
     def _same(self, topics: frozenset[str]) -> frozenset[str]:
-        """The set that another member has, if it is equal: to be told apart without a look in."""
+        """Return an equal set of another member if there is one, so that identity shows
+        equality.
+        """
         return next((it.topics for it in self.members.values() if it.topics == topics), topics)
 
     # Leaving
@@ -179,7 +181,7 @@ class ShareGroup:
             self.head.facts, self.head.target_epoch = {}, self.head.epoch
 
     def tick(self, now_ms: int) -> None:
-        """Remove who was silent for its session."""
+        """Remove members whose session has ended."""
         for member in list(self.members.values()):
             if member.session_ends_ms <= now_ms:
                 self._remove(member)
@@ -188,7 +190,7 @@ class ShareGroup:
         return min((it.session_ends_ms for it in self.members.values()), default=None)
 
     def resume(self, now_ms: int) -> None:
-        """The process begins anew, and its clock: everyone has its time once more."""
+        """Restart the deadlines of all members, for a new process with its own clock."""
         session_ms = self.settings().share_session_timeout_ms
         for member in self.members.values():
             member.session_ends_ms = now_ms + session_ms
@@ -196,16 +198,16 @@ class ShareGroup:
     # The target
 
     def _bump(self) -> None:
-        """The target has to be made anew: once for all that changes until then."""
+        """Require a new target, once for all changes until then."""
         self.head.epoch = self.head.target_epoch + 1
         self.head_changed = True
 
     def topics_changed(self) -> None:
-        """Look at them with the next heartbeat."""
+        """Look at the topics with the next heartbeat."""
         self._view.changed()
 
     def _make_target(self, now_ms: int, rest_ms: int) -> None:
-        """Where anything has changed that it depends on: a topic made, deleted or grown, too."""
+        """Compute a new target if its inputs have changed, including topics."""
         facts = self._view.news(
             self.members.values(), self.head.facts, now_ms, rest_ms,
             at_once=self.head.epoch != self.head.target_epoch,
@@ -233,7 +235,7 @@ class ShareGroup:
         self.head_changed = True
 
     def _follow(self, member: ShareMember) -> None:
-        """It is told the target with this heartbeat."""
+        """Move the member to the target, which this heartbeat's answer contains."""
         if member.epoch != self.head.target_epoch:
             member.previous_epoch, member.epoch = member.epoch, self.head.target_epoch
             member.assigned = member.target
@@ -246,7 +248,7 @@ class ShareGroup:
         return "Stable" if self.members else "Empty"
 
     def describe(self) -> GroupDescription:
-        """From any thread: its members are copied in one step."""
+        """Return the description. From any thread: the members are copied in one step."""
         members = tuple(_description(member) for member in list(self.members.values()))
         return GroupDescription(
             self.name, self.kind, self.state, self.head.epoch, SHARE, SIMPLE,
@@ -255,16 +257,18 @@ class ShareGroup:
 
     @property
     def held_bytes(self) -> int:
-        """The memory that it takes."""
+        """The memory that the group takes, in bytes."""
         return self.roll.held_bytes
 
     def kept(self) -> dict[str, bytes | None]:
-        """Each changed member as it must be written (None: gone); then nothing has changed."""
+        """Return the changed members as they must be stored (None: removed), and mark them
+        unchanged.
+        """
         self.head_changed = False
         return self.roll.kept()
 
     def forget_members(self) -> None:
-        """The group belongs to others: nobody here is a member."""
+        """Remove all members: another process owns the group."""
         self.roll.clear()
         self.head_changed = False
 
@@ -291,7 +295,7 @@ class ShareGroupSeen:
 
 
 def check_beat(beat: Beat, limits: ShareLimits) -> None:
-    """Whether it can be meant at all. Raises Refusal."""
+    """Check a heartbeat that is valid for any share group. Raises Refusal."""
     wrong = (
         "a group must have a name"
         if not beat.group

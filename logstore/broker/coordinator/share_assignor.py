@@ -18,10 +18,10 @@ def simple(
     partitions: Mapping[str, int],
     before: Mapping[str, Set[Place]],
 ) -> Assignment:
-    """Topics that the same members want are shared out evenly among these, with few moves.
+    """Share out topics that the same members want evenly among them, with few moves.
 
-    ``wanted``: the topics of each member, by id; ``before``: what it had. Of partitions and members
-    whichever there is more of is shared out: so nobody of the others is left out.
+    ``wanted``: the topics of each member, by id; ``before``: its earlier assignment. The more
+    numerous of partitions and members are shared out among the others, so that none is left out.
     """
     sets: dict[frozenset[str], list[str]] = {}
     for member, topics in wanted.items():
@@ -56,7 +56,7 @@ def simple(
 def _shared(
     members: Sequence[str], places: Sequence[Place], had: Mapping[str, set[Place]]
 ) -> Iterator[tuple[str, Place]]:
-    """Who has what of places that all of these members want."""
+    """Yield members and places, for places that all of these members want."""
     if len(members) <= len(places):
         for member, given in shared_out(members, places, had).items():
             yield from ((member, place) for place in given)

@@ -40,12 +40,12 @@ class ShareMember(msgspec.Struct, kw_only=True):
 
     @property
     def regex(self) -> str:
-        """No member of a share group has a pattern."""
+        """Empty: no member of a share group has a pattern."""
         return ""
 
     @property
     def said_bytes(self) -> int:
-        """What it says of itself."""
+        """The size of what the member says of itself, in bytes."""
         return sum(map(len, self.topics))
 
     @property

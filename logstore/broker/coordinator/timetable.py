@@ -8,7 +8,7 @@ class Timetable:
     """One time for each group, in ms."""
 
     def __init__(self, told: Callable[[int], None]) -> None:
-        """``told(at_ms)`` is called when the first of all comes earlier than it was."""
+        """``told(at_ms)`` is called when the earliest time becomes earlier."""
         self._told = told
         self._heap: list[tuple[int, str]] = []  # a time may be too early, never too late
         self._at_ms: dict[str, int] = {}  # what counts of it
@@ -20,19 +20,19 @@ class Timetable:
         return len(self._at_ms)
 
     def first_ms(self) -> int | None:
-        """The earliest of all; None: there is none."""
+        """Return the earliest time; None: there is none."""
         while self._heap and self._at_ms.get(self._heap[0][1]) != self._heap[0][0]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
     def take(self) -> str:
-        """Whose time ``first_ms`` has just told; it has none from now on."""
+        """Remove and return the name whose time ``first_ms`` has just returned."""
         name = heapq.heappop(self._heap)[1]
         del self._at_ms[name]
         return name
 
     def put(self, name: str, at_ms: int | None) -> None:
-        """Its time is this now; None: it has none."""
+        """Set the time of this name; None: it has none."""
         if at_ms is None:
             self._at_ms.pop(name, None)
         elif self._at_ms.get(name) != at_ms:

@@ -79,10 +79,10 @@ MUTE: Final = Speech(lambda _: None, lambda _: None, lambda *_: b"")
 def to_consumer(
     group: ClassicGroup, speech: Speech, topics: TopicLookup
 ) -> tuple[ConsumerHead, list[ConsumerMember]]:
-    """The classic group as a consumer group, at the generation where it is. It is not changed.
+    """Return the classic group as a consumer group of the same generation, without changing it.
 
-    Raises Refusal where its members are no consumers, or their leader's assignments say more than
-    who reads what: the next leader would need what an assignor of the server can't know.
+    Raises Refusal if its members are not consumers, or if the leader's assignments hold more than
+    partitions: the next leader would need data that an assignor of the server does not know.
     """
     told = {it.id: _told(group, it, speech) for it in group.members}
     given = Counter(place for _, assigned in told.values() for place in assigned)
@@ -108,7 +108,7 @@ def to_consumer(
 def _told(
     group: ClassicGroup, member: Member, speech: Speech
 ) -> tuple[Subscription, frozenset[TopicPartition]]:
-    """What a member says of itself, and what it was given last. Raises Refusal."""
+    """Return a member's subscription and its last assignment. Raises Refusal."""
     said = speech.subscription(member.metadata(group.protocol) or _liked(member.protocols))
     given = speech.assignment(member.assignment) if member.assignment else Assignment(frozenset())
     if (
@@ -126,7 +126,7 @@ def _told(
 
 
 def may_go_back(group: ConsumerGroup, policy: str, members_max: int) -> bool:
-    """Whether the group becomes a classic one, now that a member has gone or was replaced."""
+    """Whether the group becomes a classic one after a member was removed or replaced."""
     members = group.members.values()
     return (
         policy in DOWNGRADES
@@ -137,7 +137,7 @@ def may_go_back(group: ConsumerGroup, policy: str, members_max: int) -> bool:
 
 
 def to_classic(group: ConsumerGroup, speech: Speech) -> Kept:
-    """The consumer group as it is kept as a classic one: of members that have to join again."""
+    """Return the consumer group as it is stored as a classic one, whose members must join again."""
     members = []
     for it in group.members.values():
         assert it.classic is not None, "only classic members are left"
@@ -174,7 +174,7 @@ class ClassicMembers:
         self._topics = topics
 
     def join(self, call: Join, new_id: Callable[[str], str], now_ms: int) -> Joined:
-        """JoinGroup: answered at once, for nobody is waited for. Raises Refusal."""
+        """Answer JoinGroup at once: no other member is waited for. Raises Refusal."""
         check_join(call, self._limits)
         said = self._understood(call)
         instance = call.client.instance_id
@@ -196,7 +196,10 @@ class ClassicMembers:
         return Joined(None, member.id, member.epoch, CONSUMERS, call.protocols[0][0])
 
     def _understood(self, call: Join) -> Subscription:
-        """Raises Refusal: not a consumer, or none of its protocols is one of all the others."""
+        """Return the member's subscription.
+
+        Raises Refusal if it is not a consumer, or shares no protocol with all the others.
+        """
         others = [
             {name for name, _ in it.classic.protocols}
             for it in self._group.members.values()
@@ -216,7 +219,7 @@ class ClassicMembers:
         return said
 
     def sync(self, call: Sync, now_ms: int) -> Synced:
-        """SyncGroup: what the member may read now. Raises Refusal."""
+        """Answer SyncGroup with the partitions that the member may read now. Raises Refusal."""
         group = self._group
         member, facts = self._at(call.member_id, call.generation, call.instance_id)
         name = facts.protocols[0][0]
@@ -235,7 +238,7 @@ class ClassicMembers:
     def heartbeat(
         self, member_id: str, generation: int, instance_id: str | None, now_ms: int
     ) -> Done:
-        """Heartbeat. Raises Refusal."""
+        """Answer Heartbeat. Raises Refusal."""
         group = self._group
         member, _ = self._at(member_id, generation, instance_id)
         group.make_target(now_ms)
@@ -257,19 +260,19 @@ class ClassicMembers:
 
 
 def _liked(protocols: Iterable[tuple[str, bytes]]) -> bytes:
-    """The metadata of the protocol that the member likes best."""
+    """Return the metadata of the member's first protocol."""
     return next((data for _, data in protocols), b"")
 
 
 def _places(named: Iterable[TopicPartition], topics: TopicLookup) -> set[Place]:
-    """By the ids of topics, without those that are gone."""
+    """Return the partitions by topic id, without those of deleted topics."""
     return {(at.id, number) for name, number in named if (at := topics(name)) is not None}
 
 
 def _written(
     group: ConsumerGroup, member: ConsumerMember, places: Iterable[Place], speech: Speech
 ) -> bytes:
-    """These partitions, in the version that the member itself speaks."""
+    """Encode these partitions in the version that the member uses."""
     assert member.classic is not None
     names = {it.id: name for name, it in group.head.facts.items()}
     named = [(names[topic], number) for topic, number in sorted(places) if topic in names]

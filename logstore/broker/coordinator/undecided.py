@@ -22,19 +22,21 @@ class Undecided(Protocol):
     """The interface between transactions and groups. Used in the sessions' thread."""
 
     def unstable(self, group: str) -> Unstable:
-        """The partitions of the group that are, for this turn. Raises Refusal."""
+        """Return the group's partitions with pending commits, for this turn. Raises Refusal."""
 
     def due(self, group: str) -> Due:
-        """What the group has committed for good, and may not be kept yet; each with its record."""
+        """Return offsets that the group has committed and that may not be stored yet, with their
+        records.
+        """
 
     def has_pending(self, group: str) -> bool:
-        """Whether anything of the group is, so that it is there. Raises Refusal."""
+        """Whether the group has pending commits, so that it exists. Raises Refusal."""
 
     def overtakes(self, group: str, places: Iterable[TopicPartition]) -> bool:
-        """Whether what is committed outside is to be given to ``overtake``. Raises Refusal."""
+        """Whether a commit outside of transactions must go to ``overtake``. Raises Refusal."""
 
     def overtake(self, group: str, offsets: ToCommit) -> Keeping:
-        """Commit these, and have none of what is pending be taken for newer."""
+        """Commit these offsets, so that no pending one counts as newer."""
 
     def drop(
         self,
@@ -42,9 +44,9 @@ class Undecided(Protocol):
         places: Collection[TopicPartition] | None,
         then: Callable[[LogstoreError | None], None],
     ) -> None:
-        """Nothing that is pending of these (None: of the group) is to be committed any more.
+        """Drop the pending commits of these partitions (None: of the whole group).
 
-        Told once that is durable, or of what went wrong. Raises Refusal.
+        ``then`` is called once that is durable, or with the error. Raises Refusal.
         """
 
 

@@ -35,7 +35,7 @@ class Wanting(Protocol):
     def regex(self) -> str: ...
     @property
     def unseen(self) -> frozenset[str]:
-        """Of the topics, those that it might not know of when it was heard of last."""
+        """The wanted topics that the member might not have known of at its last heartbeat."""
 
 
 class TopicView:
@@ -50,7 +50,7 @@ class TopicView:
         self._seen: dict[tuple[frozenset[str], Sight], frozenset[str]] = {}
 
     def look_through(self, member: Wanting, sight: Sight | None, known: Collection[str]) -> bool:
-        """Whether the member sees other topics than before, of those that it wants."""
+        """Set what the member may know of; return whether that changes its wanted topics."""
         if member.id in self._sights and self._sights[member.id] == sight:
             return False
         before = self.of(member, known)
@@ -58,17 +58,17 @@ class TopicView:
         return self.of(member, known) != before
 
     def sight(self, member_id: str) -> Sight | None:
-        """What the member may know of; None: of every topic, or nothing was heard of it yet."""
+        """Return what the member may know of; None: every topic, or no heartbeat has come yet."""
         return self._sights.get(member_id)
 
     def forget(self, member_id: str) -> None:
-        """It is no member any more."""
+        """Forget a former member."""
         self._sights.pop(member_id, None)
 
     def of(self, member: Wanting, known: Collection[str]) -> frozenset[str]:
-        """The topics that the member wants and may know of; its pattern stands for such alone.
+        """Return the topics that the member wants and may know of, by name or by its pattern.
 
-        ``known``: the topics that the group knew last.
+        ``known``: the topics that the group last knew.
         """
         if member.id not in self._sights:  # the process began anew: as it was
             matching = self._matching(member.regex) if member.regex else frozenset()
@@ -80,7 +80,7 @@ class TopicView:
         return named | self._seen_of(self._matching(member.regex), sight)
 
     def unseen(self, member: Wanting, known: Collection[str]) -> frozenset[str]:
-        """Of the topics that it names, those that it may not know of."""
+        """Return the topics that the member names and may not know of."""
         return member.topics - self.of(member, known)
 
     def _seen_of(self, topics: frozenset[str], sight: Sight | None) -> frozenset[str]:
@@ -94,7 +94,7 @@ class TopicView:
         return known
 
     def changed(self) -> None:
-        """Topics are to be looked at with the next heartbeat."""
+        """Look at the topics with the next heartbeat."""
         self._due_ms = None
 
     def news(
@@ -106,9 +106,9 @@ class TopicView:
         *,
         at_once: bool,
     ) -> dict[str, TopicFacts] | None:
-        """What the topics that members see are now; None: they are what they were.
+        """Return the present facts of the members' topics; None: they have not changed.
 
-        They are not looked at more often than every ``rest_ms``, unless ``at_once``.
+        They are looked at every ``rest_ms`` at most, unless ``at_once``.
         """
         if not at_once and self._due_ms is not None and now_ms < self._due_ms:
             return None

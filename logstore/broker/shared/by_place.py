@@ -29,7 +29,7 @@ class ByPlace(Generic[V]):
         return self._count
 
     def get(self, place: Place) -> V | None:
-        """That of this place, if there is one."""
+        """Return the value of this place, or None."""
         topics = self._groups.get(place.group)
         if topics is None:
             return None
@@ -37,7 +37,7 @@ class ByPlace(Generic[V]):
         return None if those is None else those.get(place.partition)
 
     def put(self, place: Place, value: V) -> None:
-        """In the place of what was there."""
+        """Set the value of this place."""
         group, topic_id, partition = place
         those = self._groups.setdefault(group, {}).setdefault(topic_id, {})
         if not those:
@@ -46,7 +46,7 @@ class ByPlace(Generic[V]):
         those[partition] = value
 
     def pop(self, place: Place) -> V | None:
-        """That of this place, which has none any more."""
+        """Remove the value of this place and return it, or None."""
         group, topic_id, partition = place
         topics = self._groups.get(group, {})
         those = topics.get(topic_id, {})
@@ -65,11 +65,13 @@ class ByPlace(Generic[V]):
         return value
 
     def has(self, whole: Place) -> bool:
-        """Whether there is anything within this place."""
+        """Whether any place within this one has a value."""
         return next(self.within(whole), None) is not None
 
     def within(self, whole: Place) -> Iterator[Place]:
-        """The places that are this one, or parts of it; they may be removed meanwhile."""
+        """Yield the places with values that are this place or parts of it; removal meanwhile is
+        safe.
+        """
         group, topic_id, partition = whole
         topics = self._groups.get(group, {})
         for it in list(topics) if topic_id is None else [topic_id]:
@@ -80,18 +82,18 @@ class ByPlace(Generic[V]):
                 yield whole
 
     def topics(self, group: str) -> Sequence[bytes]:
-        """Those of which the group has partitions, ascending."""
+        """Return the ids of the topics of which the group has partitions, ascending."""
         return sorted(it for it in self._groups.get(group, ()) if it is not None)
 
     def partitions(self, group: str, topic_id: bytes) -> Sequence[int]:
-        """Those that the group has of a topic, ascending."""
+        """Return the partitions that the group has of a topic, ascending."""
         those = self._groups.get(group, {}).get(topic_id, ())
         return sorted(it for it in those if it is not None)
 
     def topic_ids(self) -> Sequence[bytes]:
-        """All that any group has."""
+        """Return the ids of the topics that any group has."""
         return [it for it in self._topics if it is not None]
 
     def groups_of(self, topic_id: bytes) -> Sequence[str]:
-        """Those that have anything of the topic."""
+        """Return the groups that have a value of the topic."""
         return list(self._topics.get(topic_id, ()))

@@ -60,25 +60,25 @@ class Around(Protocol):
     """The surroundings."""
 
     def rules(self, group: str) -> Rules:
-        """Those that count for the group now."""
+        """Return the present rules of the group."""
 
     def by_id(self, topic_id: bytes) -> Topic | None:
-        """The topic of that id, if there is one."""
+        """Return the topic of that id, or None."""
 
     def by_name(self, name: str) -> Topic | None:
-        """The topic of that name, if there is one."""
+        """Return the topic of that name, or None."""
 
     def letters_prefix(self) -> str:
-        """Of the names of topics that letters may go to."""
+        """Return the prefix that the names of dead letter topics must have."""
 
     def tell(self, key: bytes, value: bytes, then: Callable[[int | LogstoreError], None]) -> None:
         """As Telling.tell."""
 
     def hold(self, held: Transaction, then: Done) -> None:
-        """Begin it (``Holding.begin``): ``then`` is called when it is safe, or is not to be."""
+        """Begin ``held`` (``Holding.begin``); ``then`` is called once it is safe, or has failed."""
 
     def crowded(self) -> bool:
-        """Whether too much is on its way by such."""
+        """Whether too many dead letters are on their way."""
 
     def work(self, job: Callable[[], Any], then: Callable[[Any], None]) -> None:
         """As house.Work."""
@@ -101,7 +101,9 @@ class _Step(NamedTuple):
 
     @property
     def can_be_brought(self) -> bool:
-        """Whether the log that they go to has not failed: else nobody was told of them."""
+        """Whether the target log has not failed; if it has, the journal was told of
+        none of them.
+        """
         its = self.to.at_hand(self.target.partition)
         try:
             if its is not None:
@@ -124,7 +126,7 @@ class DeadLetters:
     """The dead letters of one process. Used in one thread."""
 
     def __init__(self, around: Around, again: Callable[[SharedPartition, int], object]) -> None:
-        """``again``: has a partition look at its dead after so many ms."""
+        """``again``: schedules a look of a partition at its dead records, after a number of ms."""
         self.counts = ShareCounts()
         self._around = around
         self._again = again
@@ -136,7 +138,7 @@ class DeadLetters:
         self._said: dict[str, str] = {}
 
     def add(self, partition: SharedPartition) -> None:
-        """Something is dead there."""
+        """Note that the partition has dead records."""
         if partition not in self._known:
             self._known.add(partition)
             self._waiting.append(partition)
@@ -154,7 +156,7 @@ class DeadLetters:
             self._going = False
 
     def _over(self, partition: SharedPartition, *, later: bool = False) -> None:
-        """A step; others of the same partition come after those of others."""
+        """End a step; the next one of the same partition comes after those of others."""
         self._steps -= 1
         self._known.discard(partition)
         if later:
@@ -191,7 +193,7 @@ class DeadLetters:
         self._around.work(partial(_or_error, step), partial(self._was_written, partition, step))
 
     def _topic(self, name: str, source: Topic) -> Topic:
-        """Where letters of a topic are to go. Raises UnknownTopic, Refused."""
+        """Return the dead letter topic of this name. Raises UnknownTopic, Refused."""
         prefix, to = self._around.letters_prefix(), self._around.by_name(name)
         if to is None:
             raise UnknownTopic(f"topic {name!r} does not exist: create it", name)
@@ -271,7 +273,7 @@ class DeadLetters:
         self._over(partition)
 
     def _say(self, group: str, why: str) -> None:
-        """Once, until it is something else."""
+        """Log the reason once, until it changes."""
         if self._said.get(group) != why:
             if len(self._said) >= SAID_MAX:
                 self._said.clear()
@@ -303,7 +305,7 @@ def _or_error(step: _Step) -> _Written | LogstoreError:
 
 
 def _write(step: _Step) -> _Written:
-    """In a worker. Raises LogstoreError."""
+    """Write the dead letters. Runs in a worker. Raises LogstoreError."""
     letters = _Letters(step)
     if not (step.copies or step.chained):
         for death in step.deaths:
@@ -327,7 +329,7 @@ class _Letters:
         self._bare: list[Letter] = []  # the same without what is copied
 
     def add_some(self, deaths: Sequence[Death], records: Mapping[int, Record | None]) -> bool:
-        """Whether there is room for more."""
+        """Add letters for these deaths; return whether there is room for more."""
         for death in deaths:
             self.add(death, records.get(death.offset))
             if self._bytes >= STEP_BYTES:
@@ -335,7 +337,7 @@ class _Letters:
         return True
 
     def add(self, death: Death, record: Record | None) -> None:
-        """``record``: None where it is not to be had, or nobody wants it."""
+        """Add a letter. ``record``: None if it cannot be read, or its contents are not copied."""
         step = self._step
         self._count += 1
         path = path_of(record) if step.chained and record is not None else ()

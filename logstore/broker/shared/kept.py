@@ -21,7 +21,7 @@ class TrimmedTelling:
     """The writing to one journal. Used in one thread."""
 
     def __init__(self, telling: Telling, trim: Callable[[], object]) -> None:
-        """``trim``: has a worker remove what is below the journal's recovery point."""
+        """``trim``: lets a worker remove records below the journal's recovery point."""
         self._telling = telling
         self._trim = trim
         self._told_bytes = 0  # since it was last trimmed

@@ -34,7 +34,11 @@ class Origin(NamedTuple):
 
 
 def letter_of(death: Death, origin: Origin, copied: Record | None, passed: Headers = ()) -> Letter:
-    """``copied``: the record itself, if it is to be in it. ``passed``: headers that stay, else."""
+    """Return the dead letter.
+
+    ``copied``: the record, if the letter is to contain it. ``passed``: otherwise the headers that
+    it keeps.
+    """
     why = REJECTED if death.rejected else TOO_OFTEN
     before = passed if copied is None else copied.headers
     headers = (
@@ -52,14 +56,14 @@ def letter_of(death: Death, origin: Origin, copied: Record | None, passed: Heade
 
 
 def path_of(record: Record) -> Headers:
-    """Of one that is a dead letter itself: the topics in which it has died, one behind the other.
+    """Return the topics in which a record, itself a dead letter, has died, in order.
 
-    Those headers stay, whatever else does, so that a letter does not go round.
+    These headers are always kept, so that a letter does not go round in a circle.
     """
     return tuple([it for it in record.headers if it[0] == TOPIC])
 
 
 def circular(path: Headers, to: str) -> bool:
-    """Whether it has died in this topic before."""
+    """Whether the record has died in this topic before."""
     name = to.encode()
     return any(topic == name for _, topic in path)

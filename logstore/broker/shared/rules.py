@@ -29,13 +29,13 @@ class Rules(NamedTuple):
     copies: bool = False  # errors.deadletterqueue.copy.record.enable
 
     def seen(self, log: Log) -> Log:
-        """The log as the group reads it."""
+        """Return the log as the group reads it."""
         return isolated(log, "committed" if self.committed else "uncommitted")
 
 
 @lru_cache(1000)
 def rules_of(settings: GroupSettings) -> Rules:
-    """Those that the settings of a group say."""
+    """Return the rules from the settings of a group."""
     limits = Limits(
         settings.share_delivery_count_limit,
         settings.share_partition_max_record_locks,
@@ -53,7 +53,7 @@ def rules_of(settings: GroupSettings) -> Rules:
 
 
 def duration_ms(text: str) -> int:
-    """Of ``PnDTnHnMn.nS``, as ISO 8601 has it. Raises InvalidSetting."""
+    """Parse a duration ``PnDTnHnMn.nS``, as in ISO 8601, to ms. Raises InvalidSetting."""
     found = _DURATION.fullmatch(text)
     if found is None or not any(found.groups()):
         raise InvalidSetting(f"{text!r} is not a duration: use PnDTnHnMn.nS, such as PT1H30M")
@@ -63,7 +63,7 @@ def duration_ms(text: str) -> int:
 
 
 def beginning(log: Log, rules: Rules, now_ms: int) -> int:
-    """The first offset that the group is given; may take long. Raises CorruptBatch, Refused."""
+    """Return the group's first offset; may take long. Raises CorruptBatch, Refused."""
     seen = rules.seen(log)
     if rules.begins == EARLIEST:
         return seen.start

@@ -144,7 +144,7 @@ class ShareConsumer:
     # Its partitions, in the model
 
     def follow(self) -> None:
-        """Open partitions that it does not read yet. Raises UnknownTopic, Refused."""
+        """Open partitions that the consumer does not read yet. Raises UnknownTopic, Refused."""
         for topic_id, name in self._names.items():
             topic = self.home.topic(topic_id)
             if topic is None:
@@ -162,7 +162,7 @@ class ShareConsumer:
         return not self._opening
 
     def check(self) -> None:
-        """Raises the error of one of the partitions."""
+        """Check the partitions. Raises the error of one of them."""
         error, self._error = self._error, None
         if error is not None:
             raise error
@@ -298,7 +298,7 @@ class ShareConsumer:
             raise Closed(f"the consumer of share group {self.group!r} is closed")
 
     def _check_accepted(self) -> None:
-        """Raises LogFailed, StorageFull if the journal refused an entry."""
+        """Check for a refused journal entry. Raises LogFailed, StorageFull."""
         error, self._accepting.error = self._accepting.error, None
         if isinstance(error, InvalidRecordState):
             self._too_late(error)
@@ -485,4 +485,4 @@ def _said(offsets: Sequence[int], kind: Type) -> list[Said]:
 
 
 def _nobody() -> None:
-    """Does nothing: the waiting caller checks again after each turn."""
+    """Do nothing: the waiting caller checks again after each turn."""

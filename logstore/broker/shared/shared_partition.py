@@ -45,25 +45,25 @@ class Around(Protocol):
     """The surroundings of a share partition."""
 
     def rules(self, group: str) -> Rules:
-        """Those that count for it now."""
+        """Return the present rules of the group."""
 
     def now_ms(self) -> int:
-        """By a clock that only goes forward."""
+        """Return the time in ms, by a clock that only goes forward."""
 
     def lives(self, owner: str) -> bool:
-        """Whether the owner's session goes on."""
+        """Whether the owner's session still exists."""
 
     def due(self, partition: "SharedPartition", at_ms: int) -> None:
-        """Have ``expire`` called then, or later."""
+        """Schedule a call of ``expire`` at that time or later."""
 
     def tell(self, key: bytes, value: bytes, done: Done) -> None:
-        """Have the journal have it; ``done`` is called when it is safe, in order, or is not."""
+        """Journal an entry; ``done`` is called once it is safe, in order, or with the error."""
 
     def dying(self, partition: "SharedPartition") -> None:
-        """Some of its records are dead, and are to go elsewhere."""
+        """Note that the partition has dead records that must be moved to another topic."""
 
     def soon(self, call: Callable[[], object]) -> None:
-        """Have it called in this thread, from any."""
+        """Schedule a call in this thread. From any thread."""
 
 
 class Taken(NamedTuple):
@@ -82,7 +82,7 @@ class SharedPartition:
     """A partition for one group. Used in one thread."""
 
     def __init__(self, place: Place, log: Log, settlement: Settlement, around: Around) -> None:
-        """``settlement``: as the journal has it."""
+        """``settlement``: the state from the journal."""
         self.place = place
         self.log = log
         self.due_ms: int | None = None  # when it is to be called, at the latest; kept by ``around``
@@ -96,30 +96,30 @@ class SharedPartition:
         self._watchers: dict[object, Wake] = {}
 
     def begin(self) -> None:
-        """What an earlier process has left dead goes where it is to go."""
+        """Go on with dead records of an earlier process."""
         self._follow_rules()
 
     # What there is
 
     def start(self) -> int:
-        """The first offset that is not done with (SPSO)."""
+        """Return the first offset that is not settled (SPSO)."""
         self._follow_log()
         return self._state.start
 
     def lag(self) -> int:
-        """How many records of the log are not done with."""
+        """Return the number of records that are not settled."""
         self._follow_log()
         return self._state.lag(self._rules.seen(self.log).safe)
 
     def available(self) -> bool:
-        """Whether ``take`` may give anything."""
+        """Return whether ``take`` may return records."""
         self._follow_rules()
         return not self.gone and self._state.available(self._rules.seen(self.log).safe)
 
     def available_bytes(self, upto: int) -> int:
-        """How many bytes there are to be taken, about, at least 1 where there are any.
+        """Return about how many bytes can be taken, at least 1 if there are any records.
 
-        Counted to so many, of batches that follow what comes first. Raises LogstoreError.
+        It counts up to ``upto`` bytes, of batches in a row. Raises LogstoreError.
         """
         if not self.available():
             return 0
@@ -130,7 +130,9 @@ class SharedPartition:
         return max(1, sum(it.size for it in seen.read(head, upto)))
 
     def watch(self, wake: Wake) -> Wake:
-        """Have it called when there is more to be had than the log tells. Returns "stop"."""
+        """Call ``wake`` when records become available in other ways than by the log. Returns
+        "stop".
+        """
         key = object()
         self._watchers[key] = wake
 
@@ -144,12 +146,12 @@ class SharedPartition:
             wake()
 
     def leave(self) -> None:
-        """Nobody is given anything of it any more."""
+        """Stop delivering records of the partition."""
         self.gone = True
         self._news()
 
     def back(self) -> None:
-        """It was not to be, after all."""
+        """Undo ``leave``."""
         self.gone = False
         self.look_at_dead()
         self._news()
@@ -157,10 +159,10 @@ class SharedPartition:
     # Giving out
 
     def take(self, owner: str, most: int, bytes_max: int, *, whole: bool, first: bool) -> Taken:
-        """Records that are the owner's from now on, for a while: about ``most``, or fewer.
+        """Acquire about ``most`` records or fewer for the owner, for a limited time.
 
-        ``whole``: new ones come by whole batches. ``first``: at least one batch, however large.
-        Raises LogstoreError where the log can't be read.
+        ``whole``: new records come in whole batches. ``first``: at least one batch, however large.
+        Raises LogstoreError if the log cannot be read.
         """
         self._follow_rules()
         if self.gone or most <= 0:
@@ -188,7 +190,7 @@ class SharedPartition:
             self._change(self._state.overdue())
 
     def _follow_log(self) -> None:
-        """What the log has lost at its start is done with."""
+        """Settle the records that were removed from the start of the log."""
         start = self.log.start
         if self._state.start < start:
             settled = Settled()
@@ -198,7 +200,10 @@ class SharedPartition:
     # What members say
 
     def acknowledge(self, owner: str, told: Sequence[Said], done: Done) -> None:
-        """All of it, or nothing: InvalidRecordState, Refused, or what the journal says."""
+        """Acknowledge all of these records or none.
+
+        ``done`` gets InvalidRecordState, Refused, or the result of the journal.
+        """
         try:
             if self.gone:
                 raise self._anew()
@@ -228,7 +233,7 @@ class SharedPartition:
         )
 
     def _once_synced(self, upto: int, then: Done) -> None:
-        """Once the log can't lose what is below any more."""
+        """Call ``then`` once the log is synced up to ``upto``."""
         if self.log.synced >= upto:
             then(None)
             return
@@ -266,13 +271,13 @@ class SharedPartition:
             self._around.due(self, due_ms)
 
     def release(self, owner: str) -> int:
-        """The owner's session has ended; how many runs of records there were to be looked at."""
+        """Release the owner's records, after its session; return how many runs were looked at."""
         runs = self._state.runs
         self._change(self._state.release(owner))
         return runs
 
     def expire(self) -> int:
-        """Who has had something for too long has it no more; returns as ``release``."""
+        """Release records that were held too long; return how many runs were looked at."""
         runs = self._state.runs
         self._change(self._state.expire(self._around.now_ms()))
         self._alarm()
@@ -280,7 +285,7 @@ class SharedPartition:
         return runs
 
     def _change(self, changed: Changed) -> None:
-        """By itself: nobody waits until the journal has it."""
+        """Journal a change that no caller waits for."""
         if not changed and not changed.dead:
             return
         self._die(changed)
@@ -302,17 +307,17 @@ class SharedPartition:
             self.look_at_dead()
 
     def look_at_dead(self) -> None:
-        """Have those go that are dead, if there are any."""
+        """Announce dead records, if there are any."""
         if self._dying and not self.gone:
             self._around.dying(self)
 
     @property
     def dying(self) -> int:
-        """How many are dead, and not gone where they are to go."""
+        """Return how many dead records are not moved yet."""
         return size(self._dying)
 
     def deaths(self, most: int) -> list[Death]:
-        """The first of those, about so many, ascending."""
+        """Return about the first ``most`` dead records that are not moved yet, ascending."""
         some: Bits = {}
         for block in sorted(self._dying):
             if size(some) >= most:
@@ -321,12 +326,17 @@ class SharedPartition:
         return self._state.deaths(some)[:most]
 
     def move(self) -> None:
-        """Some are told to the journal, with what goes elsewhere; ``moved`` is called next."""
+        """Begin to move dead records; ``moved`` must be called next.
+
+        The journal is told of them together with their letters.
+        """
         assert self._still is None
         self._still = []
 
     def moved(self, dead: Bits) -> None:
-        """These are safe where they went, and done with; none: it was in vain."""
+        """End ``move``: these records are safe at their target, and settled; empty: the move
+        failed.
+        """
         still, self._still = self._still, None
         assert still is not None, "move was called before"
         for block, mask in dead.items():
@@ -341,7 +351,7 @@ class SharedPartition:
             call()
 
     def when_still(self, call: Callable[[], object]) -> None:
-        """Call it when the journal is told of none: at once, or later."""
+        """Call ``call`` when no move is in progress: at once, or later."""
         if self._still is None:
             call()
         else:
@@ -349,7 +359,7 @@ class SharedPartition:
 
 
 def _read(it: Taking, log: Log) -> bool:
-    """Whether there may be more."""
+    """Read batches; return whether there may be more."""
     for n in range(READS_AT_ONCE):
         try:
             if not it.read(log, READ_BYTES << n):

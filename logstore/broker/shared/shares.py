@@ -58,16 +58,16 @@ class Surroundings(Around, Protocol):
     """What the process provides."""
 
     def now_ms(self) -> int:
-        """By a clock that only goes forward."""
+        """Return the time in ms, by a clock that only goes forward."""
 
     def wall_ms(self) -> int:
-        """Since 1970."""
+        """Return the time in ms since 1970."""
 
     def soon(self, call: Callable[[], object]) -> None:
-        """Have it called in this thread, from any."""
+        """Schedule a call in this thread. From any thread."""
 
     def alarm(self, at_ms: int) -> None:
-        """Have ``look_at_times`` called then, or earlier."""
+        """Schedule a call of ``look_at_times`` at that time or earlier."""
 
 
 class _Found(NamedTuple):
@@ -101,7 +101,9 @@ class Shares:
         around: Surroundings,
         sessions: Sessions | None = None,
     ) -> None:
-        """``kept``: what the journal has (``JournaledShares.partitions``); kept by this one now."""
+        """``kept``: the state from the journal (``JournaledShares.partitions``), owned by this
+        object now.
+        """
         self.sessions = sessions or Sessions()
         self._around = around
         self._slices = Slices(around.soon)
@@ -117,7 +119,7 @@ class Shares:
         self.counts = self._letters.counts
 
     def forget_topics(self) -> None:
-        """Of topics that were deleted, while nobody was there to tell, nothing is kept."""
+        """Forget topics that were deleted while no process was running."""
         self._slices.begin(self._without_those_gone(), _nobody)
 
     def _without_those_gone(self) -> Steps:
@@ -129,12 +131,12 @@ class Shares:
     # Partitions
 
     def at_hand(self, place: Place) -> SharedPartition | None:
-        """The partition, if somebody has asked for it already."""
+        """Return the partition if it is open, else None."""
         known = self._known.get(place)
         return known if isinstance(known, SharedPartition) and not known.gone else None
 
     def find(self, place: Place, then: Then) -> None:
-        """``then`` gets it, or why there is none: now, or in a later turn."""
+        """Open the partition; ``then`` gets it, or the error, now or in a later turn."""
         pause = self._pause_of(place) if len(self._pauses) else None
         known = self._known.get(place)
         if pause is not None:
@@ -156,7 +158,9 @@ class Shares:
             self._around.work(partial(_or_error, job), partial(self._opened, place, opening))
 
     def _check(self, place: Place) -> Topic:
-        """Raises InvalidName, UnknownTopic, UnknownPartition, TooManyPartitions."""
+        """Return the topic. Raises InvalidName, UnknownTopic, UnknownPartition,
+        TooManyPartitions.
+        """
         check_group(place.group)
         topic_id, number = _of(place)
         topic = self._around.by_id(topic_id)
@@ -210,21 +214,21 @@ class Shares:
     # What is known of them
 
     def has(self, group: str) -> bool:
-        """Whether the group has begun with any partition."""
+        """Return whether the group has begun to read any partition."""
         return self._known.has(Place(group))
 
     def topics(self, group: str) -> Sequence[bytes]:
-        """The ids of those with which the group has begun, ascending."""
+        """Return the ids of the topics that the group has begun to read, ascending."""
         return self._known.topics(group)
 
     def partitions(self, group: str, topic_id: bytes) -> Sequence[int]:
-        """Those of a topic, ascending."""
+        """Return the partitions of a topic that the group has begun to read, ascending."""
         return self._known.partitions(group, topic_id)
 
     def standing(self, place: Place, end: int | None) -> tuple[int, int] | None:
-        """The first offset that is not done with, and how many are not, of a log that ends here.
+        """Return the first unsettled offset, and the lag if the log ends at ``end``.
 
-        None: the group has not begun there. A lag of -1: nobody knows where the log ends. Raises
+        None: the group has not begun there. A lag of -1: the end of the log is unknown. Raises
         CorruptStore, SchemaTooNew.
         """
         known = self._known.get(place)
@@ -240,7 +244,7 @@ class Shares:
     # Sessions
 
     def use(self, session: ShareSession, partition: SharedPartition) -> None:
-        """The session's owner may have records of it."""
+        """Note that the session's owner may hold records of the partition."""
         its = self._used.setdefault(session.owner, set())
         if partition not in its:
             its.add(partition)
@@ -248,14 +252,14 @@ class Shares:
                 its -= {it for it in its if it.gone}
 
     def end(self, session: ShareSession) -> None:
-        """It is over, and all that its member has is available again."""
+        """End the session; all records of its member become available again."""
         if self.sessions.end(session):
             self._ended.append((session.owner, self._used.pop(session.owner, set())))
             if len(self._ended) == 1:
                 self._release()
 
     def _release(self) -> None:
-        """Some of what was left, each turn."""
+        """Release some records of ended sessions in each turn."""
         locks = partitions = 0
         while self._ended and locks < LOCKS_AT_ONCE and partitions < ENDED_AT_ONCE:
             owner, those = self._ended[0]
@@ -267,14 +271,14 @@ class Shares:
             self._around.soon(self._release)
 
     def left(self, connection: object) -> None:
-        """A connection is gone: so are the sessions that came by it."""
+        """End the sessions of a closed connection."""
         for it in self.sessions.of(connection):
             self.end(it)
 
     # Times
 
     def look_at_times(self) -> None:
-        """Take back what members have had for too long, some of it."""
+        """Release some of the records that members have held too long."""
         now_ms = self._around.now_ms()
         locks = partitions = 0
         while self._due and self._due[0][0] <= now_ms:
@@ -330,11 +334,11 @@ class Shares:
             self._around.soon(partial(self.topic_gone, change.topic.uuid))
 
     def topic_gone(self, topic_id: bytes) -> None:
-        """A topic was deleted; one that is made anew under its name has another id."""
+        """Forget a deleted topic; a new topic of the same name has another id."""
         self._slices.begin(self._without(topic_id), _nobody)
 
     def _without(self, topic_id: bytes) -> Steps:
-        """Nobody can ask for it any more."""
+        """Forget the topic in steps; no one can ask for it any more."""
         opened = self._opening.groups_of(topic_id)
         for group in opened:
             for place in self._opening.within(Place(group, topic_id)):
@@ -352,24 +356,24 @@ class Shares:
             yield 1
 
     def group_gone(self, group: str, done: Done) -> None:
-        """A group was deleted."""
+        """Forget a deleted group."""
         self._begin_anew(Place(group), None, done)
 
     def forget(self, group: str, topic_id: bytes, done: Done) -> None:
-        """The group is to begin anew in a topic, as if it had never read it."""
+        """Let the group begin again in a topic, as if it had never read it."""
         self._begin_anew(Place(group, topic_id), None, done)
 
     def begin_at(self, place: Place, start: int, done: Done) -> None:
-        """The group is to begin there in a partition, whatever is settled of it."""
+        """Let the group begin at this offset of a partition, whatever it has settled there."""
         self._begin_anew(place, start, done)
 
     def _begin_anew(self, whole: Place, start: int | None, done: Done) -> None:
         self._slices.begin(self._anew(whole, start), done)
 
     def _anew(self, whole: Place, start: int | None) -> Steps:
-        """Nothing is known of these any more, once the journal has it; ``start``: but that.
+        """Forget these partitions once that is journaled; ``start``: keep only this offset.
 
-        Where the journal does not take it, all is as before, and the error is returned.
+        If the journal refuses the entry, nothing changes, and the error is returned.
         """
         heirs, waiting = deque[GoOn](), list[tuple[Place, Then]]()
         while (busy := self._busy(whole)) is not None:
@@ -391,7 +395,7 @@ class Shares:
         return error
 
     def _found(self, waiting: Sequence[tuple[Place, Then]]) -> Steps:
-        """Asked for again: what is paused, too, waits on."""
+        """Repeat these ``find`` calls; a partition that is paused again waits on."""
         for place, then in waiting:
             self.find(place, then)
             yield ANEW_UNITS
@@ -423,7 +427,7 @@ class Shares:
         return None
 
     def _told_anew(self, whole: Place, start: int | None, go_on: GoOn) -> None:
-        """A Wait: until the journal has it."""
+        """Journal the new beginning, and go on after that. This is a ``Wait``."""
         key = share_key(whole)
         if start is None:
             self.tell(key, gone(), go_on)
@@ -439,25 +443,28 @@ class Shares:
             yield LEAVE_UNITS
 
     def _pause_of(self, place: Place) -> _Pause | None:
-        """Of this place, or of what it is a part of."""
+        """Return the pause of this place or of one that contains it, or None."""
         for it in (place, place._replace(partition=None), Place(place.group)):
             if (found := self._pauses.get(it)) is not None:
                 return found
         return None
 
     def _busy(self, whole: Place) -> _Pause | None:
-        """One that has a place together with this."""
+        """Return a pause that overlaps this place, or None."""
         within = next(self._pauses.within(whole), None)
         return self._pause_of(whole) if within is None else self._pauses.get(within)
 
 
 def _once_still(partition: SharedPartition, go_on: GoOn) -> None:
-    """A Wait: until the journal is told nothing more of it, which would come behind its end."""
+    """Wait until no move of the partition is in progress, so that no entry follows its end.
+
+    This is a ``Wait``.
+    """
     partition.when_still(partial(go_on, None))
 
 
 def _after(busy: _Pause, heirs: deque[GoOn]) -> Wait:
-    """A Wait for its end, before these; it goes on with the pause whose heir it is."""
+    """Return a ``Wait`` for the end of the pause ``busy``, ahead of these heirs."""
     return lambda go_on: busy.heirs.extend((go_on, *heirs))
 
 
@@ -468,7 +475,7 @@ def _of(place: Place) -> tuple[bytes, int]:
 
 
 def _open(topic: Topic, place: Place, kept: bytes | None, rules: Rules, wall_ms: int) -> _Found:
-    """May take long. Raises LogstoreError."""
+    """Open the partition's log. May take long. Raises LogstoreError."""
     its = topic.partition(_of(place)[1])
     if kept is None:
         return _Found(its, None, beginning(its, rules, wall_ms), Settled())
@@ -486,4 +493,4 @@ def _or_error(job: Callable[[], _Found]) -> _Found | LogstoreError:
 
 
 def _nobody(_: object) -> None:
-    """Waits for it."""
+    """Do nothing: no caller waits for the result."""

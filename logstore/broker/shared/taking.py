@@ -44,7 +44,7 @@ class Taking:
         self._passed = 0
 
     def read(self, log: Log, bytes_max: int) -> bool:
-        """Take out of the next batches; whether to go on. Raises LogstoreError."""
+        """Take records from the next batches; return whether to go on. Raises LogstoreError."""
         below = log.safe
         head = self._state.head(below)
         first = self._first and not self.batches
@@ -83,7 +83,7 @@ class Taking:
         return not self.more
 
     def _give(self, run: Sequence[Batch]) -> bool:
-        """What is available of these, which stand side by side."""
+        """Take the available records of these adjacent batches; return whether to go on."""
         if not run:
             return True
         upto = run[-1].next_offset

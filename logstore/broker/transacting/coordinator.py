@@ -87,25 +87,26 @@ class Around(Protocol):
     """The surroundings of the coordinator."""
 
     def new_pid(self) -> int:
-        """A producer id that nobody had before. Raises Failed."""
+        """Return a producer id that was never used before. Raises Failed."""
 
     def now(self) -> Now:
-        """The time."""
+        """Return the present time."""
 
     def soon(self, call: Callable[[], None]) -> None:
-        """Have it called in this thread, from any."""
+        """Schedule a call in this thread. From any thread."""
 
     def alarm(self, ticks_ms: int) -> None:
-        """Have ``look_at_times`` called then, or earlier."""
+        """Schedule a call of ``look_at_times`` at that time or earlier."""
 
     def commit(self, committed: Sequence[Committed], place: int, done: Done) -> None:
-        """Groups have these now, but for what they have of a later place; told when durable.
+        """Commit offsets of groups, except where a later place has committed; ``done`` when
+        durable.
 
-        Called more than once for a place with many.
+        It is called more than once for a place with many offsets.
         """
 
     def finished(self, place: int) -> None:
-        """The journal needs the record at this place no more."""
+        """Note that the journal no longer needs the record at this place."""
 
 
 @dataclass(slots=True)
@@ -160,7 +161,7 @@ class TransactionCoordinator:
     def initialize(
         self, name: str, timeout_ms: int, asked: Producer, connection: int, then: Answer
     ) -> None:
-        """Another producer of an id (InitProducerId); what was open is aborted first."""
+        """Start a new producer of the id (InitProducerId); abort an open transaction first."""
         try:
             it = self.table.initialize(
                 name, timeout_ms, asked, self._around.new_pid, self._around.now(), connection
@@ -191,28 +192,28 @@ class TransactionCoordinator:
             then(self.table.kept(name))
 
     def add(self, name: str, producer: Producer, connection: int) -> None:
-        """A transaction begins, or goes on (AddPartitionsToTxn, AddOffsetsToTxn): nothing is kept.
+        """Begin or continue a transaction (AddPartitionsToTxn, AddOffsetsToTxn). Stores nothing.
 
-        Raises as Table.add.
+        Raises as ``Table.add``.
         """
         self.table.add(name, producer, self._around.now(), connection)
         self._alarm()
 
     def admit(self, name: str, producer: Producer, missing: Missing) -> TransactionalId:
-        """A batch of the producer may be appended now, and then ``wrote`` is told.
+        """Admit a batch of the producer; the caller appends it, then calls ``wrote``.
 
-        Raises as Table.admit.
+        Raises as ``Table.admit``.
         """
         it = self.table.admit(name, producer, missing, self._around.now())
         self._alarm()
         return it
 
     def verify(self, name: str, producer: Producer, missing: Missing) -> None:
-        """Whether a batch of the producer would be admitted. Raises as Table.admit."""
+        """Check that a batch of the producer would be admitted. Raises as ``Table.admit``."""
         self.table.verify(name, producer, missing, self._around.now())
 
     def wrote(self, pid: int, place: Place, log: Log) -> None:
-        """A batch of the producer's transaction was appended there."""
+        """Note that a batch of the producer's transaction was appended to this log."""
         self._logs.setdefault(pid, {})[place] = log
 
     def stage(
@@ -224,7 +225,7 @@ class TransactionCoordinator:
         offsets: Sequence[Offset],
         done: Done,
     ) -> None:
-        """Offsets that count once the transaction is committed (TxnOffsetCommit)."""
+        """Stage offsets that take effect when the transaction commits (TxnOffsetCommit)."""
         size = size_of(offsets)
         try:
             it = self.table.admit(name, producer, missing, self._around.now())
@@ -259,7 +260,7 @@ class TransactionCoordinator:
         connection: int,
         then: Answer,
     ) -> None:
-        """A commit or an abort (EndTxn); ``version``: as Table.end."""
+        """Commit or abort a transaction (EndTxn). ``version``: as in ``Table.end``."""
         now = self._around.now()
         try:
             it = self.table.end(
@@ -274,7 +275,7 @@ class TransactionCoordinator:
             then(it)
 
     def abort(self, name: str, then: Answer) -> None:
-        """Somebody else than its producer, who is fenced, ends an open transaction."""
+        """Abort an open transaction on behalf of another client; its producer is fenced."""
         it = self.table.get(name)
         if it is None:
             then(UnknownProducer(f"no transactional id {name!r}"))
@@ -299,15 +300,15 @@ class TransactionCoordinator:
         self._decide(it, then)
 
     def logs_of(self, pid: int) -> dict[Place, Log]:
-        """Where the producer has written to, and may have a transaction open."""
+        """Return the logs to which the producer has written in its open transaction."""
         return dict(self._logs.get(pid, {}))
 
     def partitions(self, pid: int) -> int:
-        """How many the producer's open transaction has written to."""
+        """Return how many partitions the producer's open transaction has written to."""
         return len(self._logs.get(pid, ()))
 
     def parts(self, pid: int) -> Iterable[tuple[Part, Log]]:
-        """Where the producer's open transaction has data, and from which offset on."""
+        """Return the parts of the producer's open transaction with their first offsets."""
         return _parts(pid, self._logs.get(pid, {}))
 
     # Deciding
@@ -371,7 +372,7 @@ class TransactionCoordinator:
         look()
 
     def _undo(self, it: TransactionalId, logs: dict[Place, Log]) -> None:
-        """Nothing is decided: the transaction goes on."""
+        """Continue the transaction: its end could not be decided."""
         self.table.undone(it.name, self._around.now())
         self._logs[it.pid] = logs
         self._alarm()
@@ -398,7 +399,7 @@ class TransactionCoordinator:
         self._telling.tell(decided_key(it.pid), value, told)
 
     def _goes_ahead(self, gathering: _Gathering) -> bool:
-        """Whether all of it is done in the same end of a turn in which the answer is sent."""
+        """Whether all of it is done in the end of turn that also sends the answer."""
         line = len(self._ending) + len(self._unmarked)
         few = line < AHEAD_AT_ONCE and len(gathering.parts) <= AHEAD_PARTS
         return gathering.ahead and few and not self.staged.count(gathering.it.pid)
@@ -407,9 +408,9 @@ class TransactionCoordinator:
         then(self.table.completed(name))
 
     def _carry_out(self, deciding: _Deciding, place: int, *, later: bool = False) -> None:
-        """The journal has it safe: it is so, whatever comes.
+        """Carry out a decision that is safe in the journal, and therefore final.
 
-        ``later``: in the next end of a turn, behind what is left for that by now.
+        ``later``: in the next end of turn, behind earlier ones.
         """
         if deciding.decision.outcome is Outcome.COMMIT:
             self.counts.committed += 1
@@ -423,7 +424,7 @@ class TransactionCoordinator:
             self._carry()
 
     def _carry(self) -> None:
-        """Go on with what is decided: once in a turn."""
+        """Go on with decided transactions, once in a turn."""
         if self._carried:
             return
         self._carried = True
@@ -437,7 +438,10 @@ class TransactionCoordinator:
             self._carry()
 
     def _end_some(self) -> None:
-        """Some of the offsets that the first ones have; with the last of them they go on."""
+        """Commit or drop some staged offsets of decided transactions, in order.
+
+        A transaction goes on after the last of its offsets.
+        """
         left = ENDED_AT_ONCE
         while self._ending and left > 0:
             deciding = self._ending[0]
@@ -461,7 +465,7 @@ class TransactionCoordinator:
         self._finish(deciding)
 
     def _mark_some(self) -> None:
-        """A marker to some of the partitions. Once all of a transaction's have it that is told."""
+        """Append markers to some partitions; complete a transaction that has all its markers."""
         left = MARKED_AT_ONCE
         while self._unmarked and left > 0:
             deciding = self._unmarked.popleft()
@@ -477,7 +481,7 @@ class TransactionCoordinator:
                 self._unmarked.append(deciding)
 
     def _mark(self, deciding: _Deciding, most: int) -> bool:
-        """So many of one; whether there is no room."""
+        """Append up to ``most`` markers of a transaction; return whether the disk is full."""
         decision, now_ms = deciding.decision, self._around.now().ms
         for _ in range(min(len(deciding.logs), most)):
             part, its = deciding.logs[0]
@@ -505,7 +509,7 @@ class TransactionCoordinator:
         deciding.done()
 
     def _sync_some(self) -> None:
-        """Of the markers whose time has come."""
+        """Sync some of the markers whose time has come."""
         left, ticks_ms = LOOKED_AT_ONCE, self._around.now().ticks_ms
         while self._unsynced and left > 0:
             deciding = self._unsynced[0]
@@ -520,7 +524,7 @@ class TransactionCoordinator:
             self._around.alarm(self._unsynced[0].due_ms)
 
     def _tidy(self) -> None:
-        """Let the journal know which are everywhere: they are synced in about their order."""
+        """Note in the journal which transactions are complete and synced, about in their order."""
         left = LOOKED_AT_ONCE
         while self._syncing and left > 0:
             deciding = self._syncing[0]
@@ -536,7 +540,7 @@ class TransactionCoordinator:
             self._around.soon(self._tidy)
 
     def _news(self) -> None:
-        """From any thread."""
+        """Schedule ``_tidy``. Called from any thread."""
         self._around.soon(self._tidy)
 
     def _finish(self, deciding: _Deciding) -> None:
@@ -559,11 +563,11 @@ class TransactionCoordinator:
         failed: LogstoreError | None,
         then: Callable[[], None],
     ) -> None:
-        """A decision of an earlier process, in the order of the journal.
+        """Resume a decision of an earlier process, in the order of the journal.
 
-        What some of ``logs``, those of its parts, lack they get, and then ``then`` is called.
-        ``committed``: offsets that groups may not have. With ``failed`` there is a partition to
-        which it can't come in this process, so the next one will try again.
+        Appends the markers that some of ``logs`` lack, then calls ``then``. ``committed``: offsets
+        that may not be stored yet. ``failed``: a partition cannot get its marker in this process,
+        so the next one tries again.
         """
         parts = deque(
             (part, logs[part.topic_id, part.partition])
@@ -576,7 +580,7 @@ class TransactionCoordinator:
         self._carry()
 
     def commit_again(self, place: int, committed: Sequence[Committed]) -> None:
-        """Groups may not have these, of an earlier process, and there is no more to it."""
+        """Commit offsets of an earlier process that may not be stored yet."""
 
         def durable(error: LogstoreError | None) -> None:
             if error is None:
@@ -587,9 +591,9 @@ class TransactionCoordinator:
         self._around.commit(committed, place, durable)
 
     def reopen(self, pid: int, epoch: int, logs: Mapping[Place, Log]) -> None:
-        """A producer has a transaction open in these, or pending offsets, and nothing is decided.
+        """Resume an undecided transaction that is open in these logs, or has pending offsets.
 
-        It goes on, if the producer is the one that its id has; else it is aborted.
+        It continues if the producer is the present one of its id; otherwise it is aborted.
         """
         if self.table.reopen(pid, epoch, self._around.now()):
             self._logs[pid] = dict(logs)
@@ -616,7 +620,7 @@ class TransactionCoordinator:
             self._around.alarm(due_ms)
 
     def look_at_times(self) -> None:
-        """Abort what has taken too long, some of it; go on where there was no room."""
+        """Abort some transactions that have timed out; go on where the disk was full."""
         self._unmarked += self._full
         self._full.clear()
         if self._unmarked:
@@ -641,7 +645,7 @@ class TransactionCoordinator:
             self._alarm()
 
     def expire(self, expiration_ms: int) -> bool:
-        """Forget ids that were not used for so long, some of them; whether there may be more."""
+        """Forget some ids not used for ``expiration_ms``; return whether there may be more."""
         names = self.table.expire(self._around.now(), expiration_ms, EXPIRED_AT_ONCE)
         for name in names:
             self._telling.tell(known_key(name), b"", lambda _: None)
@@ -649,12 +653,12 @@ class TransactionCoordinator:
 
 
 def first_of(its: Log, pid: int) -> int | None:
-    """Where the producer's open transaction begins in a log."""
+    """Return the first offset of the producer's open transaction in a log, or None."""
     known = producers_of(its)
     return None if known is None else known.open.get(pid)
 
 
 def _parts(pid: int, logs: Mapping[Place, Log]) -> Iterator[tuple[Part, Log]]:
-    """Those in which the producer has a transaction open, and where it begins."""
+    """Yield the parts of the producer's open transaction with their first offsets."""
     found = ((place, its, first_of(its, pid)) for place, its in logs.items())
     return ((Part(*place, first), its) for place, its, first in found if first is not None)

@@ -74,7 +74,7 @@ class GroupOffsets:
         finished: Callable[[int], None],
         later: Callable[[Callable[[], None]], object],
     ) -> None:
-        """``finished``: as that of Around; ``later`` has something called in a second, say."""
+        """``finished``: as in Around. ``later``: schedules a call in about one second."""
         self._groups = groups
         self._staged = staged
         self._telling = telling
@@ -116,7 +116,7 @@ class GroupOffsets:
         )
 
     def _by_id(self, places: Iterable[TopicPartition]) -> list[tuple[TopicPartition, Partition]]:
-        """Of topics that there are."""
+        """Return the partitions by topic id, without those of missing topics."""
         found = []
         for place in places:
             topic = self._topics.get(place[0])
@@ -157,7 +157,7 @@ class GroupOffsets:
         return result
 
     def overtaken(self, group: str, offsets: ToCommit) -> None:
-        """The same was done in another way, and the journal has it: each says where."""
+        """Note offsets that were committed in another way, each at its place in the journal."""
         self._replayable = True
         for (_, number), it in offsets.items():
             if it.topic_id is not None:
@@ -193,13 +193,13 @@ class GroupOffsets:
         self._telling.tell(dropped_key(group), encode_dropped(found), told)
 
     def _owe_no_more(self, group: str, partitions: Collection[Partition]) -> None:
-        """Without partitions: nothing of the group."""
+        """Forget due offsets of these partitions; without partitions, all of the group."""
         for due in self._due.get(group, ()):
             for it in partitions if partitions else list(due.offsets):
                 due.offsets.pop(it, None)
 
     def topic_deleted(self, topic_id: bytes) -> None:
-        """What is pending of it nobody will have."""
+        """Drop the pending and due offsets of a deleted topic."""
         for due in [it for those in self._due.values() for it in those]:
             for it in [it for it in due.offsets if it[0] == topic_id]:
                 del due.offsets[it]
@@ -218,9 +218,10 @@ class GroupOffsets:
     # What transactions commit
 
     def begin(self, newest: Sequence[tuple[int, Committed]]) -> None:
-        """What the journal has of an earlier process (``Journaled.newest``): first of all.
+        """Commit the journal's offsets of an earlier process (``Journaled.newest``), before all
+        else.
 
-        It is committed at once. Who commits with a place of these, or of one before, is told then.
+        A later commit at one of these places, or before it, is answered after that.
         """
         self._begun_upto = max((place for place, _ in newest), default=-1)
         left = len(newest)

@@ -29,12 +29,12 @@ class Logs(Protocol):
     """The partitions of a store."""
 
     def log(self, place: Place) -> Log | None:
-        """None: its topic is gone. May take long. Raises LogstoreError."""
+        """Return the log; None: its topic is deleted. May take long. Raises LogstoreError."""
 
     def undecided(self, *, recover: bool) -> Iterator[tuple[Place, Log]]:
-        """Those that have a transaction open. May take long.
+        """Yield the logs that have an open transaction. May take long.
 
-        ``recover``: also those that a crash has left to be recovered.
+        ``recover``: also logs that must be recovered after a crash.
         """
 
 
@@ -65,9 +65,9 @@ class Loaded(NamedTuple):
 
 
 def load(journal: Log, journaled: Journaled, logs: Logs) -> Loaded:
-    """What there is beside the journal, which has these; may take long, in any thread.
+    """Load the state of transactions beside the journal; may take long, in any thread.
 
-    Meanwhile nothing of transactions happens, but that groups overtake or drop what is pending.
+    Meanwhile transactions must stand still, except that groups overtake or drop pending offsets.
     Raises SchemaTooNew, CorruptStore.
     """
     notes = settlements_of(journal)
@@ -106,7 +106,7 @@ def _resumed(place: int, decision: Decision, logs: Logs) -> Resumed:
 
 
 def _decisions(journal: Log, places: Sequence[int]) -> Iterator[tuple[int, Decision]]:
-    """Those at these places, which ascend: a batch that has many is read once."""
+    """Yield the decisions at these ascending places; a batch with many of them is read once."""
     found: dict[int, Record] = {}
     for place in places:
         if place not in found:
@@ -120,7 +120,10 @@ def _decisions(journal: Log, places: Sequence[int]) -> Iterator[tuple[int, Decis
 
 
 def started(loaded: Loaded, coordinator: TransactionCoordinator) -> Steps:
-    """Do it, some in a turn. Something new may begin once it is over."""
+    """Start the coordinator with the loaded state, in steps.
+
+    Nothing new may begin before they end.
+    """
     resuming = _Resuming()
     committed = dict(loaded.committed)
     decided: set[tuple[int, Part]] = set()
@@ -155,17 +158,19 @@ class _Resuming:
         self._go_on: GoOn | None = None
 
     def one(self) -> None:
-        """One more."""
+        """Count one more resumed transaction."""
         self._left += 1
 
     def ended(self) -> None:
-        """One of them is everywhere."""
+        """Note that a resumed transaction has all its markers."""
         self._left -= 1
         if not self._left and self._go_on is not None:
             self._go_on(None)
 
     def over(self, go_on: GoOn) -> None:
-        """A Wait: until all are. There are no more of them."""
+        """Call ``go_on`` once all resumed transactions have ended; no more are added. This is a
+        ``Wait``.
+        """
         self._go_on = go_on
         if not self._left:
             go_on(None)

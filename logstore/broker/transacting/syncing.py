@@ -21,16 +21,16 @@ class Syncing:
         self._stop: Wake | None = None  # for that one
 
     def add(self, log: Log, upto: int) -> None:
-        """Wait for this, too."""
+        """Wait also until this log is synced up to ``upto``."""
         self._logs.append((log, upto))
 
     @property
     def done(self) -> bool:
-        """Whether all of it is synced, or some of it never will be: see ``failed``."""
+        """Whether all logs are synced, or one of them has failed: see ``failed``."""
         return self.failed is not None or self._at == len(self._logs)
 
     def ask(self, most: int) -> int:
-        """Have the next ones synced soon, so many; how many these were."""
+        """Request a sync of the next ``most`` logs; return how many these were."""
         some = self._logs[self._asked : self._asked + most]
         for log, upto in some:
             if log.synced < upto:
@@ -40,14 +40,14 @@ class Syncing:
 
     @property
     def asked(self) -> bool:
-        """Whether all are to be synced soon."""
+        """Whether a sync of all logs was requested."""
         return self._asked == len(self._logs)
 
     def look(self, most: int, wake: Wake) -> int:
-        """Go over those that are synced by now, so many; how many these were.
+        """Pass over up to ``most`` logs that are synced; return how many.
 
-        Where they are fewer, and it is not ``done``, ``wake`` is called, from any thread, when to
-        look again.
+        If they are fewer and it is not ``done``, ``wake`` is called from any thread when to look
+        again.
         """
         for count in range(most):
             if self.done:

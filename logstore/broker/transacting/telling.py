@@ -47,7 +47,9 @@ class Telling:
         soon: Callable[[Callable[[], object]], object],
         end_soon: Callable[[], None],
     ) -> None:
-        """``soon`` has something called in this thread, from any; ``end_soon``: ``end_turn``."""
+        """``soon``: schedules a call in this thread, from any. ``end_soon``: schedules
+        ``end_turn``.
+        """
         self.journal = journal
         self._clock = clock
         self._soon = soon
@@ -58,13 +60,15 @@ class Telling:
         self._stop: Wake | None = None
 
     def tell(self, key: bytes, value: bytes, then: Then) -> None:
-        """A record of this turn's batch."""
+        """Add a record to this turn's batch; ``then`` is called once it is safe, or
+        with the error.
+        """
         if not self._records:
             self._end_soon()
         self._records.append(_Record(key, value, then))
 
     def end_turn(self) -> None:
-        """Write what was told."""
+        """Write the records of this turn."""
         records, self._records = self._records, []
         if not records:
             return
@@ -83,12 +87,12 @@ class Telling:
             self._wake()
 
     def _wake(self) -> None:
-        """From any thread."""
+        """Schedule ``look``. Called from any thread."""
         if self._told:
             self._soon(self.look)
 
     def look(self) -> None:
-        """Call who has told what is safe by now, or never will be: some of them in a turn."""
+        """Call some of the callers whose records are safe, or have failed."""
         until = monotonic() + CALLED_S
         for _ in range(CALLED_AT_ONCE):
             if not self._call_one():
@@ -99,7 +103,7 @@ class Telling:
             self._soon(self.look)
 
     def _call_one(self) -> bool:
-        """Whether there was one to be called."""
+        """Call one caller; return whether there was one."""
         if not self._refused and self._told and self._told[0].mark >= self.journal.synced:
             try:
                 self.journal.check_failure()
@@ -117,7 +121,7 @@ class Telling:
         return True
 
     def close(self) -> None:
-        """Nobody is called any more."""
+        """Drop all callers: none of them is called any more."""
         self._told.clear()
         self._refused.clear()
         if self._stop is not None:

@@ -28,7 +28,7 @@ class Carrying:
         self._known: dict[tuple[bytes, bytes], bytes] = {}
 
     def batch(self, deliveries: Sequence[Delivery]) -> bytes:
-        """At least one."""
+        """Encode the deliveries, at least one, as a batch."""
         section = self._section
         columns = Columns(
             [it.body for it in deliveries],
@@ -51,7 +51,9 @@ class Carrying:
 
 
 def again(deliveries: Sequence[Delivery]) -> bytes:
-    """Which may have been given out before: bit n of the n-th; nothing where none was."""
+    """Return a bit mask of the redelivered messages: bit n is for the n-th. Empty:
+    there are none.
+    """
     found = bytearray((len(deliveries) + 7) // 8)
     for number, it in enumerate(deliveries):
         if it.redelivered:
@@ -60,7 +62,7 @@ def again(deliveries: Sequence[Delivery]) -> bytes:
 
 
 def deliveries(batch: Buffer, again: bytes, showing: Showing) -> list[Delivery]:
-    """The reverse of both. Raises BrokenProtocol."""
+    """Decode what ``Carrying.batch`` and ``again`` encoded. Raises BrokenProtocol."""
     try:
         found = Batch(batch)
         count = found.record_count

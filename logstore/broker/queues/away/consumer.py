@@ -36,7 +36,7 @@ class FarConsumer:
     )  # fmt: skip
 
     def __init__(self, id: int, wanted: Wanted, noted: object, subscription: Subscription) -> None:
-        """``noted``: the queue, as it stands in the channel's Unacked."""
+        """``noted``: the object that stands for the queue in the channel's Unacked."""
         self.id = id
         self.wanted = wanted
         self.noted = noted
@@ -57,16 +57,16 @@ class FarConsumer:
 
     @property
     def waiting(self) -> int:
-        """How many messages have come that the client had no room for."""
+        """The number of received messages that the client has no room for yet."""
         return len(self._waiting)
 
     @property
     def below(self) -> int:
-        """The number below which the owner may give, as it was told last."""
+        """The message number below which the owner may send, as last told to it."""
         return self._told
 
     def room(self) -> int:
-        """How many more the client may be given now; as a queue here would see it."""
+        """Return how many more messages the client can take; counted as for a local queue."""
         of = self.subscription
         room, of_channel = of.can_take(), of.channel.room()
         if of_channel <= 0:
@@ -83,7 +83,7 @@ class FarConsumer:
     # What comes
 
     def take(self, first: int, deliveries: Sequence[Delivery], size: int) -> None:
-        """``size``: of the frame. Raises BrokenProtocol."""
+        """Take deliveries from a frame of ``size`` bytes. Raises BrokenProtocol."""
         if first != self.received:
             raise BrokenProtocol(f"message {first} of a consumer comes before {self.received}")
         self.received += len(deliveries)
@@ -93,9 +93,9 @@ class FarConsumer:
         self._sizes.append((self.received, size))
 
     def give(self, most: int) -> int:
-        """Hand on what there is room for, so many at the most; how many that were.
+        """Deliver up to ``most`` messages while there is room; return how many were delivered.
 
-        What needs no acknowledgement is to be settled by whoever calls this.
+        The caller must settle messages that need no acknowledgement.
         """
         of, waiting, given = self.subscription, self._waiting, 0
         while waiting and given < most and self.attached:
@@ -121,7 +121,7 @@ class FarConsumer:
             self._passed_bytes += sizes.popleft()[1]
 
     def drop(self) -> int:
-        """Forget what waits, which the client has not seen; how many that were."""
+        """Discard received messages that the client has not seen; return how many."""
         count = len(self._waiting)
         self._waiting.clear()
         self._sizes.clear()
@@ -131,7 +131,7 @@ class FarConsumer:
     # What the owner is told
 
     def credit(self) -> Credit | None:
-        """What it is to be told now: nothing, as long as it can go on and nearly all is used."""
+        """Return the credit to send to the owner; None: the present one is still good enough."""
         below = self.passed + self._window()
         left, wanted = max(0, self._told - self.received), max(0, below - self.received)
         more = wanted > left and 2 * left <= wanted

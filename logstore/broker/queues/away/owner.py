@@ -59,27 +59,27 @@ class Owner(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether there is a link; else all that is asked for fails."""
+        """Whether the link to the owner is open; without it every request fails."""
 
     def subscribe(
         self, wanted: Wanted, noted: object, subscription: Subscription, then: Done
     ) -> FarConsumer:
-        """Be a consumer; messages may come before ``then`` is told."""
+        """Add a consumer. Messages may come before ``then`` is called."""
 
     def unsubscribe(self, consumer: FarConsumer) -> None:
-        """What its client has stays out."""
+        """Remove a consumer. Messages that its client has stay unacknowledged."""
 
     def wake(self, consumer: FarConsumer) -> None:
-        """Its client may take more."""
+        """Note that the consumer's client may take more messages."""
 
     def settle(self, delivered: Group) -> None:
-        """It is done with."""
+        """Settle the delivery as acknowledged."""
 
     def release(self, delivered: Group, *, failed: bool = True) -> None:
-        """It is ready again, at its own place."""
+        """Return the messages to their places in the queue."""
 
     def reject(self, delivered: Group) -> None:
-        """Nobody wants it."""
+        """Reject the messages: they are dropped or dead-lettered."""
 
     def get(
         self, wanted: Wanted, noted: object, channel: Channel, no_ack: bool, then: TakeGot
@@ -90,10 +90,10 @@ class Owner(Protocol):
         """As Queue.purge."""
 
     def look(self, wanted: Wanted, then: TakeCounts) -> None:
-        """What there is in it."""
+        """Ask for the state of the queue."""
 
     def ask(self, kind: int, content: bytes, then: TakeContent) -> None:
-        """Anything else, whose kinds owner and asker agree on."""
+        """Ask a question of another kind, which owner and asker agree on."""
 
 
 class _Asked(NamedTuple):
@@ -125,7 +125,7 @@ class FarOwner:
         showing: Showing,
         lost: Lost,
     ) -> None:
-        """``ids``: ascending, never the same in this process. ``soon``: as Turn.soon."""
+        """``ids``: ascending, each used only once in this process. ``soon``: as ``Turn.soon``."""
         self._ids = ids
         self._soon = soon
         self._showing = showing
@@ -248,7 +248,7 @@ class FarOwner:
         self._ask(id, messages.Get(id, out, *wanted), messages.Got, got)
 
     def _one(self, answer: messages.Got) -> Delivery:
-        """Raises BrokenProtocol."""
+        """Decode the one message of an answer. Raises BrokenProtocol."""
         found = deliveries(answer.batch, bytes((answer.again,)), self._showing)
         if len(found) != 1:
             raise BrokenProtocol(f"{len(found)} messages, and one was to be fetched")
@@ -318,7 +318,7 @@ class FarOwner:
         talk.put(messages.Unsubscribe(consumer.id))
 
     def _give_back(self, consumer: FarConsumer) -> None:
-        """What has come, and its client has not seen."""
+        """Return received messages that the consumer's client has not seen."""
         first, count = consumer.passed, consumer.drop()
         if count:
             self._note(_RELEASE, consumer.id, first, count)
@@ -367,7 +367,7 @@ class FarOwner:
         self._tidy(consumer)
 
     def _tidy(self, consumer: FarConsumer) -> None:
-        """One whose messages are settled need not be known any more."""
+        """Forget a removed consumer whose messages are all settled."""
         if consumer.left and not consumer.out:
             self._consumers.pop(consumer.id, None)
 
@@ -402,13 +402,13 @@ class FarOwner:
         return self._talk is not None and (id == self._gets or id in self._consumers)
 
     def _old(self, delivered: Group) -> None:
-        """Of a link that is no more; but its client has room for others now."""
+        """Wake the consumer: its client has settled messages of an earlier link, and has room."""
         consumer = self._attached.get(delivered.consumer)
         if consumer is not None:
             self.wake(consumer)
 
     def _less(self, delivered: Group) -> None:
-        """These are not its consumer's any more: it may have room."""
+        """Reduce the consumer's count of unsettled messages, and wake it: it may have room."""
         consumer = self._consumers.get(delivered.lane)
         if consumer is not None:
             consumer.out -= delivered.size
@@ -430,7 +430,7 @@ class FarOwner:
         self._look_soon()
 
     def _tell_verdicts(self, talk: Talk) -> None:
-        """Neighbours of a turn are one run."""
+        """Send the verdicts of this turn; adjacent messages are one run."""
         verdicts, self._verdicts = self._verdicts, ({}, {}, {}, {})
         for verdict, by_id in enumerate(verdicts):
             for id, those in by_id.items():
@@ -445,7 +445,9 @@ class FarOwner:
             self._soon(self._look)
 
     def _look(self) -> None:
-        """Give clients what has come, and tell the owner what has become of it."""
+        """Deliver received messages to clients, and send their verdicts and credits to
+        the owner.
+        """
         self._looking = False
         talk, left = self._talk, LOOK_MAX
         if talk is None or talk.full:  # an owner that does not read hears of it once it does

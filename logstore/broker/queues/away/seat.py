@@ -58,7 +58,9 @@ class AwaySeat:
         clock: Callable[[], int],
         elsewhere: Callable[[], object],
     ) -> None:
-        """``clock``: ms. ``elsewhere``: the owner says that it is not; find out who is, later."""
+        """``clock``: ms. ``elsewhere`` is called if the owner denies it, to find the new owner
+        later.
+        """
         self._of = of
         self.not_in_transactions = NotAmongNodes(
             of.facts.name, "transactions at a node that does not own the queue"
@@ -79,12 +81,12 @@ class AwaySeat:
 
     @property
     def facts(self) -> QueueFacts:
-        """Of the queue: what was given out by it is this seat's."""
+        """The facts of the queue. Deliveries refer to this seat."""
         return self._of.facts
 
     @property
     def gone(self) -> bool:
-        """Whether the queue is."""
+        """Whether the queue is deleted."""
         return self._of.gone
 
     @property
@@ -109,7 +111,7 @@ class AwaySeat:
         return self.opened
 
     def when_open(self, call: Callable[[], None]) -> None:
-        """Call it once the owner has said how much there is, or can't be asked."""
+        """Call ``call`` once the owner has sent the queue's state, or cannot be asked."""
         if self._looking is None:
             self._look()
         if self._looking is None:
@@ -134,24 +136,24 @@ class AwaySeat:
             call()
 
     def logs(self) -> Sequence[Log]:
-        """They are open there."""
+        """Return no logs: they are open at the owner."""
         return ()
 
     def heads(self) -> Sequence[tuple[Log, int]]:
-        """The same."""
+        """Return no heads: the logs are open at the owner."""
         return ()
 
     def used(self) -> None:
-        """Who fetches or consumes does so there, and nothing else counts there."""
+        """Do nothing: the owner notes the use of the queue."""
 
     def govern(self, policy: Policy | None) -> None:
-        """The owner knows its policies."""
+        """Do nothing: the owner applies the policies."""
 
     # Consumers
 
     @property
     def subscriptions(self) -> Sequence[Subscription]:
-        """Those of this node."""
+        """The subscriptions of this node."""
         return [it for it, consumer in self._consumers.items() if not consumer.over]
 
     def subscribe(self, subscription: Subscription) -> None:
@@ -219,7 +221,7 @@ class AwaySeat:
         )
 
     def _check(self) -> None:
-        """Raises NotOwned."""
+        """Check that the owner is reachable. Raises NotOwned."""
         if not self._owner.ready:
             raise NotOwned(
                 f"queue {text(self._wanted.queue)!r}: the node that serves it is not reached now; "
@@ -231,7 +233,7 @@ class AwaySeat:
         self._owner.settle(delivered)
 
     def count_acked(self, delivered: Group) -> None:
-        """The owner counts."""
+        """Do nothing: the owner counts."""
 
     def release(self, delivered: Group, *, failed: bool = True) -> None:
         """As Named.release."""

@@ -27,17 +27,17 @@ class Brought:
     """The requests to one node. In the sessions' thread."""
 
     def __init__(self, soon: Callable[[Callable[[], object]], object]) -> None:
-        """``soon``: as Turn.soon, from any thread."""
+        """``soon``: as ``Turn.soon``, from any thread."""
         self._soon = soon
         self._vhosts: Mapping[bytes, Vhost] = {}
         self._showing = Showing()
 
     def of(self, vhosts: Mapping[bytes, Vhost]) -> None:
-        """Those whose queues others use."""
+        """Set the virtual hosts whose queues other nodes use."""
         self._vhosts = vhosts
 
     def queue(self, vhost: bytes, name: bytes) -> Queue:
-        """A volatile one of this node. Raises NoQueue."""
+        """Return a volatile queue of this node. Raises NoQueue."""
         there = self._vhosts.get(vhost)
         queue = None if there is None else there.topology.queue(name)
         if not isinstance(queue, Queue) or queue.facts.lasts:
@@ -45,8 +45,10 @@ class Brought:
         return queue
 
     def put(self, content: bytes, then: Answered) -> None:
-        """Raises BrokenProtocol. One that has gone takes nothing, and that is no error: so it is
-        where a queue goes at the publisher's own node.
+        """Store a batch that another node publishes. Raises BrokenProtocol.
+
+        A deleted queue discards the batch without an error, as for a publisher at the queue's own
+        node.
         """
         vhost, name, number, data = words.put(content)
         records = _records(data)
@@ -88,7 +90,7 @@ class Brought:
         look()
 
     def change(self, content: bytes, then: Answered) -> None:
-        """Raises BrokenProtocol, LogstoreError."""
+        """Make the changes that another node asks for. Raises BrokenProtocol, LogstoreError."""
         for item in words.items(Source(memoryview(content))):
             match item:
                 case Gone(vhost, name):

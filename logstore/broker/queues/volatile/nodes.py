@@ -36,7 +36,7 @@ class VolatileNodes:
         self.unknown = self._told.unknown
 
     def join(self, queues: "Queues") -> None:
-        """They are these, and nodes may ask."""
+        """Attach the queues of this node, so that other nodes may ask about them."""
         self._others.queues = queues
         self._told.of(queues.vhosts)
         self._brought.of(queues.vhosts)
@@ -45,7 +45,7 @@ class VolatileNodes:
 
     @property
     def asked(self) -> Mapping[int, Asked]:
-        """By kind."""
+        """The handlers of questions from other nodes, by kind."""
         return {
             words.TABLE: self._told.ask,
             words.PUT: lambda asking, content, then: self._brought.put(content, then),
@@ -53,7 +53,9 @@ class VolatileNodes:
         }
 
     def find(self, vhost: bytes, name: bytes, number: int) -> Queue:
-        """One of this node, for a client of another one. Raises NoQueue, NotOwned, Locked."""
+        """Return a queue of this node for a client of another one. Raises NoQueue, NotOwned,
+        Locked.
+        """
         queue = self._brought.queue(vhost, name)
         if queue.id != number:
             raise NotOwned(f"queue {name!r} was deleted and declared again meanwhile; try again")

@@ -54,10 +54,10 @@ class Reached(Protocol):
     """The other nodes that this node reaches."""
 
     def owner(self, node: bytes) -> Owner | None:
-        """To ask it; None: it is not reached now."""
+        """Return the owner object of the node; None: the node is not reachable now."""
 
     def seat_with(self, queue: RoamingQueue, vhost: bytes, node: bytes) -> Seat | None:
-        """Of a queue that the node has; None: it is not reached now."""
+        """Return the seat of a queue at the node; None: the node is not reachable now."""
 
 
 class Around(Protocol):
@@ -95,25 +95,27 @@ class Others:
 
     @property
     def vhosts(self) -> Mapping[bytes, Vhost]:
-        """Those there are."""
+        """The existing virtual hosts."""
         assert self.queues is not None
         return self.queues.vhosts
 
     def moved(self, node: bytes) -> None:
-        """It is reached, or lost, or its queues are to be seated anew."""
+        """Handle that the node became reachable or unreachable, or that its queues need
+        new seats.
+        """
         its = self._nodes.get(node)
         if its is None:
             its = self._nodes[node] = _OfNode(node, self)
         its.moved()
 
     def forget(self, node: bytes) -> None:
-        """It is no node of the cluster any more."""
+        """Remove a node that has left the cluster."""
         its = self._nodes.pop(node, None)
         if its is not None:
             its.leave()
 
     def freed(self, key: Key) -> None:
-        """No queue has this name any more."""
+        """Note that no queue has this name any more."""
         if any(key in it.entries for it in self._nodes.values()):
             self._due[key] = None
             self.around.soon(self._show_due)
@@ -125,21 +127,21 @@ class Others:
                 it.show(key)
 
     def vhost_came(self, name: bytes) -> None:
-        """A virtual host is about to be here, which may have queues elsewhere."""
+        """Note that a virtual host is about to exist here; other nodes may have queues in it."""
         keys = [key for it in self._nodes.values() for key in it.entries if key[0] == name]
         if keys:
             self._due.update(dict.fromkeys(keys))
             self.around.soon(self._show_due)
 
     def exchange_came(self, vhost: bytes, name: bytes) -> None:
-        """What was bound to it elsewhere is so here."""
+        """Add the bindings of other nodes' queues to a new exchange."""
         for it in self._nodes.values():
             it.join_waiting(vhost, name)
 
     def change(
         self, vhost: Vhost, queue: RoamingQueue, binding: Binding, *, there: bool
     ) -> Pending:
-        """Have a binding of a queue made, or removed, by the node whose that is."""
+        """Make or remove a binding of a queue at the node that has the queue."""
         for it in self._nodes.values():
             if it.has(queue):
                 return it.change(Bound(vhost.name, binding, there))
@@ -213,7 +215,7 @@ class _OfNode:
             owner.ask(TABLE, ON, self._told)
 
     def _take(self, content: bytes) -> None:
-        """Raises BrokenProtocol."""
+        """Apply a part of the node's table. Raises BrokenProtocol."""
         source = Source(memoryview(content))
         flags = source.number()
         if flags & BEGINS:
@@ -260,7 +262,7 @@ class _OfNode:
         self.show(key)
 
     def show(self, key: Key) -> None:
-        """Where it is known, and is not shown yet, and its name is free."""
+        """Show the queue if it is known, not shown yet, and its name is free."""
         entry = self.entries.get(key)
         if entry is None or entry.queue is not None or entry.leaving:
             return
@@ -271,7 +273,7 @@ class _OfNode:
             self._show(vhost, entry)
 
     def _read_on(self, key: Key, entry: _Entry) -> None:
-        """Its virtual host was made a moment ago."""
+        """Read on, then show the queue: its virtual host was created a moment ago."""
         assert self._of.queues is not None
         read_on: ReadOn | None = self._of.queues.read_on
 
@@ -304,7 +306,7 @@ class _OfNode:
         return self.nowhere(queue) if seat is None else seat
 
     def _take_out(self, entry: _Entry) -> None:
-        """It is there no more."""
+        """Remove a queue that the node no longer has."""
         vhost = self._of.vhosts.get(entry.came.vhost)
         for binding in entry.bindings:
             self._wait_no_more(entry.came.vhost, binding)
@@ -314,7 +316,7 @@ class _OfNode:
             self._of.showing = before
 
     def _drop(self, entries: Mapping[Key, _Entry]) -> None:
-        """Many of them, some in a turn."""
+        """Remove many queues, some in a turn."""
         self._leaving += entries.values()
         self._drop_some()
 
@@ -379,11 +381,11 @@ class _OfNode:
     # What clients here change
 
     def has(self, queue: RoamingQueue) -> bool:
-        """Whether it is this node's."""
+        """Whether the queue belongs to this node."""
         return queue in self._shown
 
     def change(self, item: Item) -> Pending:
-        """Have it done there."""
+        """Make the change at the node."""
         pending = Pending()
         owner = self._of.reached.owner(self._node)
         pending.then(lambda it: self._not_unbound(item) if it.error is not None else None)
@@ -397,7 +399,7 @@ class _OfNode:
         return pending
 
     def _not_unbound(self, item: Item) -> None:
-        """A binding that was removed here, and stays where its queue is, is here again."""
+        """Restore a binding that was removed here but remains at the queue's node."""
         if not isinstance(item, Bound) or item.there:
             return
         vhost = self._of.vhosts.get(item.vhost)
@@ -449,7 +451,7 @@ class _OfNode:
     def _delete(
         self, key: Key, entry: _Entry, then: Callable[[LogstoreError | None], None]
     ) -> None:
-        """Have its node delete it; where it does not, it is shown again."""
+        """Let the node delete the queue; if that fails the queue is shown again."""
         entry.leaving = True
 
         def done(pending: Pending) -> None:

@@ -23,14 +23,16 @@ class Way:
     def __init__(
         self, node: str, owner: Callable[[], Owner | None], parked: Callable[[int], object]
     ) -> None:
-        """``owner``: to ask it, where it is reached. ``parked``: as Opener.parked."""
+        """``owner`` returns the owner object of the node, if it is reachable. ``parked``: as
+        ``Opener.parked``.
+        """
         self._node = node
         self._owner = owner
         self._parked = parked
         self._bytes = 0  # under way
 
     def put(self, head: bytes, batch: Batch, waiting: Waiting) -> None:
-        """Raises RecordTooLarge, ClusterBehind, ClusterUnreachable."""
+        """Send a batch. Raises RecordTooLarge, ClusterBehind, ClusterUnreachable."""
         size = batch.size + BATCH_BYTES
         if batch.size > BATCH_BYTES_MAX:
             raise RecordTooLarge(
@@ -60,7 +62,7 @@ class FarOutlet:
     """The messages for one queue; as ``Outlets``."""
 
     def __init__(self, way: Way, head: bytes) -> None:
-        """``head``: of what is sent, as ``words.put_head`` makes it."""
+        """``head``: the head of each PUT, as ``words.put_head`` makes it."""
         self._way = way
         self._head = head
 

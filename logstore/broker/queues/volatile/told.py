@@ -42,7 +42,7 @@ class Asking(Protocol):
 
     @property
     def node(self) -> bytes:
-        """Its name; empty once the link has gone."""
+        """The name of the node; empty once the link is closed."""
 
 
 class _Listener:
@@ -62,7 +62,7 @@ class Told:
     """The changes of one node. In the sessions' thread."""
 
     def __init__(self, soon: Callable[[Callable[[], object]], object], after: After) -> None:
-        """``soon``: as Turn.soon. ``after``: has it called after so many seconds."""
+        """``soon``: as ``Turn.soon``. ``after``: schedules a call after a number of seconds."""
         self._soon = soon
         self._after = after
         self._vhosts: Mapping[bytes, Vhost] = {}
@@ -72,11 +72,11 @@ class Told:
         self._patient = False  # a timer runs
 
     def of(self, vhosts: Mapping[bytes, Vhost]) -> None:
-        """Those whose queues are told of."""
+        """Set the virtual hosts whose queues other nodes are told of."""
         self._vhosts = vhosts
 
     def changed(self, key: Key) -> None:
-        """A queue or a binding has come or gone."""
+        """Note that a queue or a binding was added or removed."""
         if not self._listeners:
             return
         self._changes += 1
@@ -88,7 +88,9 @@ class Told:
         self._soon(self._tell)
 
     def unknown(self) -> Pending | None:
-        """Until the nodes that are reached know all there is by now; None: they do."""
+        """Return what finishes once all reachable nodes know the present queues; None: they know
+        them.
+        """
         if self._all_know(self._changes):
             return None
         if not self._waiting or self._waiting[-1][0] != self._changes:
@@ -112,7 +114,7 @@ class Told:
             self._after(PATIENCE_S, partial(self._late, self._changes))
 
     def _late(self, changes: int) -> None:
-        """Nobody waits any more for those who do not know so many."""
+        """Stop waiting for nodes that know fewer than ``changes`` changes."""
         self._patient = False
         for it in self._listeners.values():
             it.slow = it.slow or it.known < changes
@@ -123,7 +125,7 @@ class Told:
     # Those who ask
 
     def ask(self, asking: Asking, content: bytes, then: Answered) -> None:
-        """A question of kind TABLE. Raises BrokenProtocol."""
+        """Answer a question of kind TABLE. Raises BrokenProtocol."""
         its = self._listeners.get(asking.node)
         if content == ANEW:
             its = self._listeners[asking.node] = _Listener(asking)
@@ -174,7 +176,7 @@ class Told:
         then(b"".join((numbered(flags), *out)))
 
     def _next_key(self, its: _Listener) -> bool:
-        """Whether there is one; of all queues that there were each comes with its bindings."""
+        """Return whether a key is left to send; adds the next queue with its bindings if needed."""
         if not its.keys and its.queues is not None:
             vhost, name = key = next(its.queues, (b"", b""))
             if not name:
@@ -192,13 +194,13 @@ class Told:
         return [it for it in there.topology.bindings_to(name) if it.source]
 
     def _queue(self, vhost: bytes, name: bytes) -> Queue | None:
-        """A volatile one of this node."""
+        """Return a volatile queue of this node, or None."""
         there = self._vhosts.get(vhost)
         queue = None if there is None else there.topology.queue(name)
         return queue if isinstance(queue, Queue) and not queue.facts.lasts else None
 
     def _item(self, key: Key) -> Item:
-        """How it is now."""
+        """Return the present state of a queue or binding."""
         vhost, what = key
         if isinstance(what, Binding):
             there = self._queue(vhost, what.destination) is not None

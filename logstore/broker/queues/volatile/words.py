@@ -70,7 +70,7 @@ def _data(value: bytes) -> bytes:
 
 
 def item_bytes(item: Item) -> bytes:
-    """One as it goes over."""
+    """Encode an item for the link."""
     match item:
         case Came(vhost, number, facts):
             flags = _EXCLUSIVE * facts.exclusive + _AUTO_DELETE * facts.auto_delete
@@ -85,7 +85,7 @@ def item_bytes(item: Item) -> bytes:
 
 
 def items(source: Source) -> Iterator[Item]:
-    """All that are left. Raises BrokenProtocol."""
+    """Decode the remaining items. Raises BrokenProtocol."""
     while not source.ended:
         kind = source.number()
         vhost, name = (source.data(source.number()) for _ in range(2))
@@ -111,12 +111,12 @@ def _arguments(source: Source) -> Arguments:
 
 
 def put_head(vhost: bytes, queue: bytes, number: int) -> bytes:
-    """Of PUT; the batch follows."""
+    """Return the head of a PUT; the batch follows."""
     return _data(vhost) + _data(queue) + numbered(number)
 
 
 def put(content: bytes) -> tuple[bytes, bytes, int, memoryview]:
-    """Virtual host, queue, its number, and the batch. Raises BrokenProtocol."""
+    """Decode a PUT: virtual host, queue, its number, and the batch. Raises BrokenProtocol."""
     source = Source(memoryview(content))
     vhost, queue = (source.data(source.number()) for _ in range(2))
     return vhost, queue, source.number(), source.rest()
