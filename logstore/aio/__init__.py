@@ -32,7 +32,7 @@ _OF_QUEUES = ("Exchange", "Queue", "QueueConsumer", "QueueMessage")
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """What belongs to queues is imported when it is asked for: it takes 20 ms."""
+    """Import the names of queues when they are first used, because that takes 20 ms."""
     if name in _OF_QUEUES:
         from logstore.aio import queues
 

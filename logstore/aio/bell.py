@@ -26,9 +26,9 @@ class Bell:
         self._calls: dict[Callable[[], object], None] = {}
 
     def ring(self, call: Callable[[], object]) -> None:
-        """Have it called in the loop soon, in order. From any thread.
+        """Run the call in the loop soon, in order. Callable from any thread.
 
-        Without effect once the loop is closed: nobody waits in it any more.
+        Has no effect once the loop is closed.
         """
         with self._mutex:
             first = not self._calls

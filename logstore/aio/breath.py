@@ -15,7 +15,7 @@ class Breath:
         self._given = 0
 
     async def taken(self) -> None:
-        """Awaited before each thing that is handed out."""
+        """Awaited before each returned item, to let other tasks run regularly."""
         self._given += 1
         if self._given >= IN_A_ROW:
             self._given = 0

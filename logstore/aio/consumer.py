@@ -45,7 +45,7 @@ class Consumer(Opened["Consumer"]):
 
     @property
     def behind(self) -> Behind | None:
-        """The library's own consumer; None before it is opened."""
+        """The library's synchronous consumer; None before it is opened."""
         return self._consumer
 
     # Opened
@@ -107,7 +107,7 @@ class Consumer(Opened["Consumer"]):
     async def _following(
         self, timeout_s: float | None, *, one_by_one: bool
     ) -> Iterator[Record] | None:
-        """Records that are left to hand out; None at the end of what is there, or of the time."""
+        """The next records to return; None at the end of the log or of the time."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         consumer = await self._open()
         look = partial(consumer.look, one_by_one=one_by_one)

@@ -28,25 +28,25 @@ class Face(Generic[_Behind_co]):
 
     @property
     def behind(self) -> _Behind_co:
-        """The library's own thing. Raises Closed; Refused in another event loop."""
+        """The library's synchronous object. Raises Closed; Refused in another event loop."""
         self._ground.checked()
         return self._behind
 
     @property
     def workers(self) -> Workers:
-        """For what takes milliseconds."""
+        """Workers for calls that take milliseconds."""
         return self._ground.workers
 
     @property
     def slow(self) -> Workers:
-        """For what may take minutes."""
+        """Workers for calls that may take minutes."""
         return self._ground.slow
 
 
 def awaited(
     method: Callable[Concatenate[_Behind_co, _P], _T],
 ) -> Callable[Concatenate[Face[_Behind_co], _P], Coroutine[Any, Any, _T]]:
-    """The method, done by a worker."""
+    """An asynchronous form of the method, run by a worker."""
 
     @wraps(method)
     async def call(face: Face[_Behind_co], /, *args: _P.args, **given: _P.kwargs) -> _T:
@@ -59,7 +59,7 @@ def awaited(
 def streamed(
     method: Callable[Concatenate[_Behind_co, _P], Iterator[_T]],
 ) -> "Callable[Concatenate[Face[_Behind_co], _P], Stream[_T]]":
-    """The method, which gives one thing after another: each is fetched by a worker."""
+    """An asynchronous form of a method that yields items: a worker fetches each one."""
 
     @wraps(method)
     def call(face: Face[_Behind_co], /, *args: _P.args, **given: _P.kwargs) -> Stream[_T]:

@@ -46,7 +46,7 @@ class Ground:
         return self.checked().internals().queues()
 
     def checked(self) -> Behind:
-        """The store. Raises Closed; Refused in another event loop than that of the store."""
+        """The store. Raises Closed; Refused in an event loop other than the store's."""
         if asyncio.get_running_loop() is not self.loop:
             raise Refused(
                 f"{self.store.path}: the store was opened in another event loop; use it in that"
@@ -57,7 +57,7 @@ class Ground:
         return self.store
 
     async def safe(self, marks: Iterable[tuple[Log, int]], what: str) -> None:
-        """Return once these are safe. A task that is cancelled is told what is not known to be.
+        """Return once these marks are safe. A cancelled task is told what may not be safe.
 
         Raises as Safety.safe.
         """
@@ -70,9 +70,9 @@ class Ground:
     # The end
 
     async def finish(self, call: Callable[[], None]) -> None:
-        """Have it done by a worker to its end, also if whoever waits is cancelled.
+        """Run the call in a worker to its end, even if the waiting task is cancelled.
 
-        Once the store is closed, that has done it.
+        Does nothing after the store is closed, which has done it.
         """
         if self._closing is not None:
             await self.close()

@@ -34,7 +34,7 @@ class Model:
         loop: asyncio.AbstractEventLoop,
         workers: Workers,
     ) -> None:
-        """``queues()``: asked once, before any other thing is."""
+        """``queues()``: called once, before anything else."""
         self._queues = queues
         self._bell = bell
         self._loop = loop
@@ -44,7 +44,7 @@ class Model:
         self._asked: set[asyncio.Future[Any]] = set()
 
     def attach(self) -> None:
-        """Have turns ended from now on, whoever uses the queues; this opens none."""
+        """End turns from now on, for any user of the queues; does not open them."""
         self._store_queues()
 
     def _store_queues(self) -> "StoreQueues":
@@ -56,7 +56,7 @@ class Model:
     # Its turns
 
     def _told(self) -> None:
-        """From any thread: a turn is to be ended."""
+        """Have a turn ended. Called from any thread."""
         self._bell.ring(self._end_turn)
 
     def _end_turn(self) -> None:
@@ -75,13 +75,13 @@ class Model:
                 self._timer = self._loop.call_later(due_s, self._end_turn)
 
     def _end_turn_later(self) -> None:
-        """In a worker."""
+        """End a turn; called in a worker."""
         assert self._watched is not None
         self._watched.end_turn(wait=True)
         self._told()  # for the timer
 
     def close(self, why: Closed) -> None:
-        """There are no more turns, nor answers."""
+        """End no more turns; waiting calls get ``why``."""
         if self._timer is not None:
             self._timer.cancel()
         for future in self._asked:
@@ -106,7 +106,7 @@ class Model:
         call: "Callable[[Vhost], _T]",
         lost: Callable[[_T], object] | None = None,
     ) -> _T:
-        """The same by a worker: it would hold up the loop."""
+        """As ``do``, in a worker, for a call that would delay the loop."""
         queues = self._store_queues()
         return await self._workers.run(lambda: queues.do_in(vhost, call), lost)
 
@@ -117,7 +117,7 @@ class Model:
     async def run_elsewhere(
         self, call: Callable[[], _T], lost: Callable[[_T], object] | None = None
     ) -> _T:
-        """The same by a worker: it would hold up the loop."""
+        """As ``run``, in a worker, for a call that would delay the loop."""
         queues = self._store_queues()
         return await self._workers.run(lambda: queues.run(call), lost)
 
@@ -134,10 +134,10 @@ class Model:
         start: "Callable[[Vhost, Answer], None]",
         lost: Callable[[Any], object] | None = None,
     ) -> Any:  # noqa: ANN401  what it is answered
-        """What ``start`` answers in the model, once: then, or in a later turn.
+        """The answer that ``start`` gives in the model, at once or in a later turn.
 
-        ``lost`` is called in the model with an answer that came too late: its task was cancelled.
-        Raises what ``start`` does.
+        ``lost`` is called in the model with an answer that comes after its task was cancelled.
+        Raises as ``start``.
         """
         asked = _Asked(self._loop.create_future(), self, lost)
         self._asked.add(asked.future)
@@ -151,11 +151,11 @@ class Model:
             self._asked.discard(asked.future)
 
     def answer(self, call: Callable[[], object]) -> None:
-        """In the loop, soon."""
+        """Run a call in the loop soon."""
         self._bell.ring(call)
 
     def do_soon(self, call: Callable[[], object]) -> None:
-        """In the model, whoever waits for it: from the loop."""
+        """Run a call in the model, without waiting for it; called in the loop."""
         self._workers.leave(lambda: self._store_queues().run(call))
 
 
@@ -171,19 +171,19 @@ class _Asked:
         self._found: Any = None
 
     def answer(self, found: object) -> None:
-        """In the model."""
+        """Give the answer; called in the model."""
         self._found = found
         self._home.answer(self._answered)
 
     def _answered(self) -> None:
-        """In the loop."""
+        """Pass the answer to the waiting task; called in the loop."""
         if self.future.done():  # nobody waits for it
             self._lose()
         else:
             self.future.set_result(self._found)
 
     def give_up(self) -> None:
-        """In the loop: nobody waits for the answer any more."""
+        """Drop the answer, because the task is cancelled; called in the loop."""
         if not self.future.cancel() and self.future.exception() is None:
             self._lose()
 

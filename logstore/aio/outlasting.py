@@ -24,11 +24,11 @@ class Outlasting(Generic[_T]):
 
     @property
     def busy(self) -> bool:
-        """Whether a step is being done, or was and nobody has heard of it."""
+        """Whether a step is running, or has a result that no one has received."""
         return self._step is not None
 
     async def next(self, call: Callable[[], _T]) -> _T:
-        """What comes of the call, or of the one before that nobody has waited for to its end."""
+        """The result of the call, or of an earlier call whose waiting task was cancelled."""
         async with self._lock:
             if self._step is None:
                 self._step = self._workers.start(call)
@@ -45,12 +45,12 @@ class Outlasting(Generic[_T]):
             return found
 
     async def anew(self, call: Callable[[], _T]) -> _T:
-        """What comes of the call, once the one before is over, whatever came of that."""
+        """The result of the call, started after any earlier one has ended."""
         await self.idle()
         return await self.next(call)
 
     async def idle(self) -> None:
-        """Return when no step is being done; what came of one that nobody waits for is dropped."""
+        """Return when no step is running; drops a result that no one waits for."""
         async with self._lock:
             step = self._step
             if step is not None:
@@ -60,6 +60,6 @@ class Outlasting(Generic[_T]):
 
 
 def _heard(step: "asyncio.Future[_T]") -> None:
-    """Whatever came of it: that nobody asks for it is no mistake."""
+    """Mark the step's error as received: it is no mistake that no one asks for it."""
     if not step.cancelled():
         step.exception()

@@ -23,7 +23,7 @@ class Producer(Face[Behind]):
 
     @property
     def sent(self) -> int:
-        """Records taken."""
+        """The number of records accepted."""
         return self._behind.sent
 
     @property
@@ -57,7 +57,7 @@ class Producer(Face[Behind]):
             raise
 
     async def _keep_up(self) -> None:
-        """Back-pressure: what is written is synced, but for a few batches, before more is."""
+        """Back-pressure: wait until all but a few written batches are synced."""
         while True:
             mark = await self.workers.run(lambda: self._behind.behind(BATCHES_MAX))
             if mark is None:
@@ -91,5 +91,5 @@ class Producer(Face[Behind]):
 
 
 def _bytes(messages: Sequence[Message]) -> int:
-    """About what they take in a batch, uncompressed."""
+    """The approximate size of messages in a batch, uncompressed."""
     return sum(map(size_of, messages)) + RECORD_BYTES_EXTRA * len(messages)

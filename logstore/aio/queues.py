@@ -65,7 +65,7 @@ class QueueMessage:
 
     @property
     def behind(self) -> Behind:
-        """The library's own message."""
+        """The library's synchronous message."""
         return self._message
 
     @property
@@ -78,7 +78,7 @@ class QueueMessage:
 
     @property
     def exchange(self) -> str:
-        """That it was published to; empty: the default exchange."""
+        """The exchange to which the message was published; empty for the default exchange."""
         return self._message.exchange
 
     @property
@@ -88,12 +88,12 @@ class QueueMessage:
 
     @property
     def redelivered(self) -> bool:
-        """Whether it may have been given out before."""
+        """Whether the message may have been delivered before."""
         return self._message.redelivered
 
     @property
     def properties(self) -> Properties:
-        """All of them; those that were not given are None."""
+        """All properties; missing ones are None."""
         return self._message.properties
 
     @property
@@ -103,7 +103,7 @@ class QueueMessage:
 
     @property
     def delivery_count(self) -> int:
-        """How often it came back, having failed."""
+        """How often the message was returned after a failed delivery."""
         return self._message.delivery_count
 
     async def ack(self) -> None:
@@ -228,7 +228,7 @@ class QueueConsumer(Opened["QueueConsumer"]):
             await self._alarm.rung(left_s)
 
     def _lost(self, found: list[Behind] | None) -> None:
-        """In a worker: whoever asked for these is gone."""
+        """Return messages whose waiting task was cancelled; called in a worker."""
         if found:
             self._owner.run(lambda: settle_now(found, untouched))
 
@@ -419,7 +419,7 @@ async def publish(ground: Ground, vhost: bytes, messages: list[Message]) -> Rout
 
 
 async def _begun(ground: Ground, vhost: bytes, messages: list[Message], alarm: Alarm) -> Published:
-    """What is to become safe, once all their queues are open."""
+    """Publish; returns what must become safe, once all the queues are open."""
     large = len(messages) > FEW or sum(len(it.body) for it in messages) > SMALL_BYTES
     do = ground.model.do_elsewhere if large else ground.model.do
 
@@ -442,7 +442,7 @@ async def _begun(ground: Ground, vhost: bytes, messages: list[Message], alarm: A
 
 
 async def _settled(ground: Ground, waiting: Waiting, alarm: Alarm) -> None:
-    """Return when all that was published is safe. Raises why some of it never will be."""
+    """Return when all published messages are safe. Raises the error if some never will be."""
     while waiting.parked:
         alarm.clear()
         if waiting.parked:

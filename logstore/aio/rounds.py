@@ -24,7 +24,7 @@ class Rounds:
     """The rounds of one loop. Created in it; used from any thread."""
 
     def __init__(self, bell: Bell, loop: asyncio.AbstractEventLoop, workers: Workers) -> None:
-        """``workers``: of their own, so that no other work makes a member of a group late."""
+        """``workers``: separate ones, so that no other work delays a group's members."""
         self._bell = bell
         self._loop = loop
         self._workers = workers
@@ -32,7 +32,7 @@ class Rounds:
         self._rounds: dict[str, _Round] = {}
 
     def alarm(self) -> "Alarm":
-        """For one consumer to wait on."""
+        """An alarm on which one consumer waits."""
         return Alarm(self._bell, self._loop)
 
     def begin(self, every_s: float, act: Callable[[], bool], name: str) -> Chore:
@@ -44,7 +44,7 @@ class Rounds:
         return found.add(every_s, act)
 
     def close(self) -> None:
-        """In the loop: no more rounds are begun."""
+        """Start no more rounds; called in the loop."""
         with self._mutex:
             rounds = list(self._rounds.values())
         for it in rounds:
@@ -87,7 +87,7 @@ class Alarm:
                 future.set_result(None)
 
     async def rung(self, timeout_s: float | None = None) -> None:
-        """In the loop: return once it is set, or when the time is up."""
+        """Return once the alarm is set, or at the timeout; called in the loop."""
         future = self._loop.create_future()
         self._waiting.append(future)
         if self._is_set:
@@ -132,7 +132,7 @@ class _Round:
         self._bell.ring(self._plan)
 
     def _due(self) -> "tuple[float | None, list[_RoundChore]]":
-        """When the next one is due, and those that are now."""
+        """When the next chore is due, and the chores that are due now."""
         at = monotonic()
         with self._mutex:
             self._chores = {it for it in self._chores if not it.over}
@@ -141,7 +141,7 @@ class _Round:
         return min((it for it, _ in due), default=None), [it for at_s, it in due if at_s <= at]
 
     def _plan(self) -> None:
-        """In the loop."""
+        """Plan the next round; called in the loop."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -177,7 +177,7 @@ class _RoundChore:
         self._lock = threading.RLock()  # held by whoever does it
 
     def do(self) -> None:
-        """In a worker."""
+        """Do the chore; called in a worker."""
         with self._lock:
             self.hurried = False  # first: whoever hurries meanwhile is heard
             if self.over:
@@ -201,7 +201,7 @@ class _RoundChore:
 
 
 def _go(chores: list[_RoundChore]) -> None:
-    """Do these; in a worker."""
+    """Do these chores; called in a worker."""
     began = monotonic()
     for it in chores:
         it.do()

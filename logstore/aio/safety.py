@@ -23,21 +23,21 @@ class Safety:
         self._numbers = count()
 
     async def safe(self, log: Log, upto: int) -> None:
-        """Return once ``log.done >= upto``, a mark; have it synced soon.
+        """Return once ``log.done >= upto``, a mark; requests a sync.
 
-        Raises LogFailed where it never will be, UnknownPartition where the topic was deleted,
-        Closed where the store was closed before it was known.
+        Raises LogFailed if that is impossible, UnknownPartition if the topic was deleted, Closed if
+        the store was closed before the result was known.
         """
         if log.done < upto:
             await self._wait(log, upto)
 
     async def all_safe(self, marks: Iterable[tuple[Log, int]]) -> None:
-        """The same of several."""
+        """As ``safe``, for several marks."""
         for error in await self.failures(marks):
             raise error
 
     async def failures(self, marks: Iterable[tuple[Log, int]]) -> list[LogstoreError]:
-        """The same, and why some of them never will be."""
+        """As ``all_safe``, but returns the errors of marks that will never be safe."""
         found: list[LogstoreError] = []
         for wait in [self._wait(log, upto) for log, upto in marks if log.done < upto]:
             try:
@@ -69,7 +69,7 @@ class Safety:
             self._lines.pop(log).stop()
 
     def close(self, why: Closed) -> None:
-        """Nothing becomes known to be safe any more."""
+        """Fail all waiting tasks with ``why``."""
         for line in self._lines.values():
             line.close(why)
         self._lines.clear()
@@ -92,12 +92,12 @@ class _Line:
         self.stop = log.watch(self._news)
 
     def _news(self) -> None:
-        """From any thread."""
+        """Have the log looked at. Called from any thread."""
         if self.waiting:
             self._bell.ring(self.look)
 
     def look(self) -> None:
-        """Tell those for whom it is safe, and all others where it never will be."""
+        """Wake the tasks whose marks are safe, or all of them if the log has failed."""
         done, waiting = self.log.done, self.waiting
         for _ in range(TOLD_MAX):
             if not waiting or waiting[0][0] > done:
@@ -114,7 +114,7 @@ class _Line:
                 self.fail(error)
 
     def fail(self, error: LogstoreError) -> None:
-        """What they wait for never will be."""
+        """Fail all waiting tasks."""
         waiting, self.waiting = self.waiting, []
         for _, _, future in waiting:
             if not future.done():

@@ -133,5 +133,5 @@ class ShareConsumer(Opened["ShareConsumer"]):
 
 
 def _lost(consumer: Behind, found: list[ShareRecord]) -> None:
-    """In a worker: whoever asked for these is gone."""
+    """Return records whose waiting task was cancelled; called in a worker."""
     consumer.home.run(lambda: consumer.put_back(found))

@@ -49,7 +49,9 @@ class Store(Face[Behind]):
     """
 
     def __init__(self, store: Behind) -> None:
-        """``store``: any open one, which this closes. Other threads may go on using it."""
+        """``store``: any open one, which this object closes. Other threads may continue to
+        use it.
+        """
         super().__init__(store, Ground(store))
 
     async def __aenter__(self) -> Self:

@@ -34,7 +34,7 @@ class Topic(Opened["Topic"], Face[Behind]):
         return self
 
     async def _open_all(self, topic: Behind) -> None:
-        """Its logs, once for all who come meanwhile: they go on in the order in which they came."""
+        """Open the topic's logs, once for all waiting calls, which continue in their order."""
         if topic.all_at_hand or len(topic.partitions) > OPENED_MAX:
             return
         opening = self._ground.openings.get(topic)
@@ -56,7 +56,7 @@ class Topic(Opened["Topic"], Face[Behind]):
 
     @property
     def uuid(self) -> bytes:
-        """The id as 16 bytes; none of a topic without one."""
+        """The id as 16 bytes; empty for a topic without one."""
         return self._behind.uuid
 
     @property
@@ -69,7 +69,7 @@ class Topic(Opened["Topic"], Face[Behind]):
 
     @property
     def partitions(self) -> Sequence[Log]:
-        """Their logs; one that nobody has used yet is opened as it is taken, which may wait."""
+        """The logs; a log that was not used yet is opened on access, which may block."""
         return self._behind.partitions
 
     partition = awaited(Behind.partition)
@@ -136,7 +136,7 @@ def _open(topic: Behind) -> None:
 
 
 def _open_good(topic: Behind) -> None:
-    """Those that can be opened: who needs another is told by its use."""
+    """Open the logs that can be opened; the use of another one reports its error."""
     for number in range(len(topic.partitions)):
         try:
             topic.partition(number)
@@ -145,7 +145,7 @@ def _open_good(topic: Behind) -> None:
 
 
 def size_of(message: Sequence[Any]) -> int:
-    """Bytes of value, key and headers; what is no message is refused where it is looked at."""
+    """The size of value, key and headers in bytes; other code refuses invalid messages."""
     known = sum(map(_size, message[:2]))
     headers = message[2] if len(message) > 2 else ()
     if not isinstance(headers, tuple | list):

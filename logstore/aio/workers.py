@@ -24,7 +24,7 @@ class Workers:
     """The threads of one loop."""
 
     def __init__(self, bell: Bell, loop: asyncio.AbstractEventLoop, most: int, name: str) -> None:
-        """At most so many threads, each begun when it is needed."""
+        """Run up to ``most`` threads, each started when needed."""
         self._bell = bell
         self._loop = loop
         self._pool = ThreadPoolExecutor(most, name)
@@ -37,13 +37,13 @@ class Workers:
         self._error = error
 
     def start(self, call: Callable[[], _T]) -> asyncio.Future[_T]:
-        """Have it done. Raises Closed, Forked."""
+        """Run the call in a worker. Raises Closed, Forked."""
         return self._begin(call, None).future
 
     async def run(self, call: Callable[[], _T], lost: Callable[[_T], object] | None = None) -> _T:
-        """Have it done, and give what came of it. Raises what it raises; Closed, Forked.
+        """Run the call in a worker and return its result. Raises as the call; Closed, Forked.
 
-        ``lost`` is called, in a worker, with what came of it for a task that was cancelled.
+        ``lost`` is called in a worker with the result for a task that was cancelled.
         """
         job = self._begin(call, lost)
         try:
@@ -63,24 +63,24 @@ class Workers:
         return job
 
     def leave(self, call: Callable[[], object]) -> None:
-        """Have it done, and wait for nothing. From the loop."""
+        """Run the call in a worker without waiting; called in the loop."""
         if self._error is None:
             self._pool.submit(_do, call)
 
     def answer(self, call: Callable[[], object]) -> None:
-        """In the loop, soon."""
+        """Run a call in the loop soon."""
         self._bell.ring(call)
 
     def refuse(self, why: Closed) -> None:
-        """In the loop: nothing more is begun, and whoever asks for it is told why."""
+        """Start no more calls; later callers get ``why``. Called in the loop."""
         self._error = self._error or why
 
     def shut(self) -> None:
-        """Return when all that was begun is done: the rest is not. Not for the loop's thread."""
+        """Return when all running calls are done; others are dropped. Not for the loop's thread."""
         self._pool.shutdown(cancel_futures=True)
 
     def close(self, why: Closed) -> None:
-        """In the loop: nothing is done any more, and whoever waits for it is told why."""
+        """Drop all calls; waiting tasks get ``why``. Called in the loop."""
         self.refuse(why)
         self._pool.shutdown(wait=False, cancel_futures=True)
         for job in list(self._waiting):
@@ -116,7 +116,7 @@ class _Job(Generic[_T]):
         self._error: BaseException | None = None
 
     def work(self) -> None:
-        """In a worker."""
+        """Run the call; called in a worker."""
         if self._given_up:
             return
         try:
@@ -129,13 +129,15 @@ class _Job(Generic[_T]):
             _do(self._lose)
 
     def _waited_for(self) -> bool:
-        """Once it is done: whether anybody waits for it still."""
+        """Note that the call is done; returns whether a task still waits for it."""
         with self._mutex:
             self._done = True
             return not self._given_up
 
     def give_up(self) -> None:
-        """In the loop: nobody waits for it any more. The loop may end before it is done."""
+        """Note that no task waits any more; the loop may end before the call. Called in the
+        loop.
+        """
         with self._mutex:
             lost = self._done and not self._given_up
             self._given_up = True
@@ -143,12 +145,12 @@ class _Job(Generic[_T]):
             self._workers.leave(self._lose)
 
     def _lose(self) -> None:
-        """In a worker."""
+        """Pass the result to ``lost``; called in a worker."""
         if self._error is None and self._lost is not None:
             self._lost(self._value)
 
     def _answer(self) -> None:
-        """In the loop."""
+        """Pass the result to the waiting task; called in the loop."""
         if self.future.done():
             return
         if self._error is not None:

@@ -34,7 +34,9 @@ class Asking:
         self._numbers = count(1)
 
     def ask(self, owner: Owner, content: bytes, then: Then) -> Callable[[], object]:
-        """``then`` gets the answer. What is given back: call it where nobody waits any more."""
+        """Ask the owner; ``then`` is called with the answer. Returns a call that gives the question
+        up.
+        """
         number = _NUMBER.pack(next(self._numbers))
         owner.ask(DO, number + content, then)
         return lambda: owner.ask(GIVE_UP, number, lambda _: None)
@@ -71,7 +73,7 @@ class AskedKeys:
             self._bytes[asker] += its.bytes
 
     def _take(self, asker: Asker, number: int) -> "Relayed | None":
-        """It is none of those without an answer any more."""
+        """Take a request that has no answer yet; None if it has one."""
         its = self._there.get(asker, {}).pop(number, None)
         if its is not None:
             self._bytes[asker] -= its.bytes
@@ -94,7 +96,7 @@ class AskedKeys:
         answered(b"")
 
     def gone(self, asker: Asker) -> None:
-        """Its link has ended."""
+        """Give up the requests of a node whose link has ended."""
         del self._bytes[asker]
         for its in self._there.pop(asker, {}).values():
             its.close()

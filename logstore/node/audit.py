@@ -66,7 +66,7 @@ class NodeAudit:
         self._write(self._gathering.take())
 
     def _write_fresh(self) -> None:
-        """What one turn has brought is one batch: a change may be of thousands of users."""
+        """Write the entries of one turn as one batch: a change may concern thousands of users."""
         entries, self._fresh = self._fresh, []
         self._write(entries)
 
@@ -102,7 +102,7 @@ class NodeAudit:
             self._topic.append(topic, entries)
 
     def close(self) -> None:
-        """Write what was gathered. Called once, when nobody tells anything any more."""
+        """Write pending entries. Called once, after the last entry."""
         last = [*self._fresh, *self._gathering.take()]
         _say(last)
         self._waiting += last
@@ -111,7 +111,7 @@ class NodeAudit:
 
 
 def _say(entries: Sequence[Entry]) -> None:
-    """In the log of the server, for who wants to see it there, too."""
+    """Write the entries to the server's log as well."""
     if log.isEnabledFor(logging.INFO):
         for entry in entries:
             log.info("%s", entry.sentence(), extra=about(**entry.fields()))

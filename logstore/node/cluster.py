@@ -77,7 +77,7 @@ Begin = Callable[[Callable[[Any], None]], None]
 
 
 async def heard(loop: asyncio.AbstractEventLoop, begin: Begin) -> Any:  # noqa: ANN401
-    """What was asked for. Raises LogstoreError where that is told."""
+    """The result of an asynchronous call. Raises LogstoreError if the result is an error."""
     future: asyncio.Future[Any] = loop.create_future()
 
     def tell(found: Any) -> None:  # noqa: ANN401
@@ -111,7 +111,7 @@ class NodeCluster:
         store: Internals,
         stop: Callable[[], object],
     ) -> None:
-        """``stop`` has the process stop."""
+        """``stop`` stops the process."""
         self._loop = loop
         self._turn = turn
         self._work = work
@@ -149,7 +149,9 @@ class NodeCluster:
         return await heard(self._loop, begin)
 
     async def start(self) -> None:
-        """Reach the cluster, and have what nodes keep there. Raises ClusterUnreachable, Failed."""
+        """Connect to the cluster and create the nodes' topics. Raises ClusterUnreachable,
+        Failed.
+        """
         await self._told(self._client.begin_start)
         await self._told(self._own.begin_make)
         await self._check_fence()
@@ -158,7 +160,7 @@ class NodeCluster:
         await self._channels()
 
     async def _check_fence(self) -> None:
-        """Without one no queues are served. Raises ClusterUnreachable."""
+        """Check that fencing works; without it no queues are served. Raises ClusterUnreachable."""
         its = Scratch(self._client, f"{scratch.TOPIC.name}-{self._name}", now_ms)
         try:
             await self._told(partial(its.check_fence, self._settings.name))
@@ -195,29 +197,29 @@ class NodeCluster:
         )  # fmt: skip
 
     def seen(self) -> ClusterSeen:
-        """What is known of the cluster, now."""
+        """The cluster's state as known now."""
         return self._status.seen()
 
     def unready(self) -> Mapping[str, str]:
-        """What keeps from acknowledging what clients send, in a word and a line each."""
+        """Reasons why messages cannot be acknowledged: a word and a line each."""
         wrong = {"cluster": self._client.brokers.failure, "facts": self._keeper.failure}
         return {word: str(error) for word, error in wrong.items() if error is not None}
 
     def _facts_failed(self, error: LogstoreError) -> None:
-        """What the node shows would be wrong from now on."""
+        """Stop the node, because the facts that it serves would become outdated."""
         if not self._closing:
             log.error("what nodes share can't be read any more, so this one stops: %s", error)
             self._stop_all()
 
     def read_on(self, then: Callable[[LogstoreError | None], object]) -> None:
-        """As ReadOn: what other nodes have made a moment ago."""
+        """As ReadOn: read recent changes of other nodes."""
         self._keeper.read_to_end(then)
 
     def _after(self, seconds: float, call: Callable[[], object]) -> object:
         return self._turn.call_at(self._turn.now() + seconds, call)
 
     def shared(self) -> Mapping[str, Any]:
-        """What is around queues that nodes share, as fields of ``Surroundings``."""
+        """The surroundings of shared queues, as fields of ``Surroundings``."""
         numbers = self.queue_keeper.numbers
         return {
             "roamers": self._roaming.roamers,
@@ -227,11 +229,11 @@ class NodeCluster:
         }
 
     def link(self, house: House) -> Doorway:
-        """Where other nodes come in."""
+        """The door for links of other nodes."""
         return self._roaming.door(house, AskedKeys(house))
 
     def join(self, queues: Callable[[], "Queues"], access: Access, address: str) -> None:
-        """Show what other nodes change; own queues, and keys. ``address``: of the links."""
+        """Follow other nodes' changes, and own queues and keys. ``address``: of the links."""
         if self.no_queues is not None:
             self._keeper.follow(lambda news: None, access.follow)
             self.keys.refuse(self.no_queues)
@@ -252,7 +254,7 @@ class NodeCluster:
             self._roaming.who(dict(self._presence.there))
 
     async def leave(self) -> None:
-        """Give up what this node owns, for others to have it at once."""
+        """Give up everything that this node owns, so that other nodes take it over at once."""
         leaving = asyncio.gather(self._told(self.keys.leave), self._told(self._roaming.leave))
         try:
             await asyncio.wait_for(leaving, LEAVE_S)
@@ -298,7 +300,7 @@ class NodeCluster:
         self.topics.begin_open(CHANNELS.name, number, opened)
 
     def _announced(self, topic: bytes) -> None:
-        """Another node has made it."""
+        """Apply the change that another node has announced."""
         if topic == LEFT:
             self._roaming.hurry()
             self.keys.hurry()
@@ -312,8 +314,9 @@ class NodeCluster:
         self.topics.begin_find(name, lambda _: self._heard.discard(name))
 
     def _topic_changed(self, change: Change) -> None:
-        """Other nodes are to know of it soon: who listens by a pattern is to hear what comes to a
-        channel that was made elsewhere.
+        """Announce a changed topic to other nodes.
+
+        A subscriber by pattern must receive messages of a channel that was created on another node.
         """
         name, channels = change.topic.name, self._store.channels
         is_queues = queue_of(name) is not None
@@ -332,14 +335,14 @@ class NodeCluster:
     # Its end
 
     def refusals(self) -> Mapping[str, str]:
-        """Why some doors do not open over a cluster, by their names."""
+        """The reasons why some doors do not open over a cluster, by door name."""
         return {
             "kafka": "Kafka clients talk to the cluster itself",
             "mqtt": "MQTT is not served over a cluster",
         }
 
     def close(self) -> None:
-        """Nothing is asked of the cluster any more."""
+        """Stop using the cluster."""
         self._closing = True
         self._stop()
         if self._presence is not None:

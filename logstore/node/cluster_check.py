@@ -22,7 +22,7 @@ NAME_BYTES: Final = 8  # two who look at one time must not fence each other
 
 
 def examine(settings: ClusterSettings) -> list[Finding]:
-    """All that is found, in order. Takes seconds; a minute and more in trouble."""
+    """All findings, in order. Takes seconds, and over a minute if the cluster has faults."""
     return asyncio.run(_examine(settings))
 
 

@@ -46,9 +46,9 @@ class NodeEntrances:
         self._tls = tls
 
     def open(self, refused: Mapping[str, str]) -> Addresses:
-        """``refused``: why some doors are not to be opened, by their names.
+        """Open the doors. ``refused``: reasons why some stay closed, by door name.
 
-        Raises Failed where there is no door left for anyone.
+        Raises Failed if no door remains.
         """
         wanted = [it for it in ENTRANCES if self._wants(it, refused)]
         doorways = {it.door.name: it.door for it in wanted}
@@ -70,7 +70,7 @@ class NodeEntrances:
         return addresses | self._open_sockets()
 
     def _open_sockets(self) -> dict[str, tuple[str, int]]:
-        """Ports for WebSocket connections alone. Raises Failed where one can't be had."""
+        """Open the ports for WebSocket connections. Raises Failed if one is not available."""
         found: dict[str, tuple[str, int]] = {}
         house, host = self._house, self._listen.host
         for it in SOCKETS:
@@ -90,8 +90,9 @@ class NodeEntrances:
         return found
 
     def _wants(self, it: Entrance, refused: Mapping[str, str]) -> bool:
-        """Raises Failed where somebody has chosen a port that can't be, or one for TLS, and there
-        is none.
+        """Whether to open the entrance.
+
+        Raises Failed if a chosen port cannot be opened, or needs TLS without a certificate.
         """
         if self._listen.ports.get(it.name, -1) < 0:
             return False
@@ -108,7 +109,7 @@ class NodeEntrances:
         return True
 
     def _open(self, it: Entrance, doorway: Doorway) -> tuple[str, int] | None:
-        """Where it listens; None: its port is another's, and nobody has asked for that one."""
+        """The address of the opened port; None if a default port is in use."""
         host, port = self._listen.host, self._listen.ports[it.name]
         try:
             return self._server.listen(host, port, doorway, self._tls if it.tls else None)

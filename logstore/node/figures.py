@@ -75,7 +75,7 @@ class NodeFigures:
         }
 
     def begin(self) -> None:
-        """Look now, and then with every step."""
+        """Measure now, and then at every step."""
         if self._timer is None and not self._closed:
             self._timer = self._loop.call_later(BEGIN_S, self._look)
 
@@ -89,7 +89,7 @@ class NodeFigures:
         self._work(lambda: (self._rooms(), read()), self._looked)
 
     def _looked(self, read: Any) -> None:  # noqa: ANN401
-        """What takes long has been read; the rest is looked at now."""
+        """Slow figures have been read; measure the others now."""
         if self._closed or isinstance(read, LogstoreError):
             self._looking = False
             return
@@ -102,7 +102,7 @@ class NodeFigures:
         self._looking = False
 
     def _rooms(self) -> list[Room]:
-        """In a worker."""
+        """Room on the disk and for files; called in a worker."""
         return [*self._disk(), *_files()]
 
     def _disk(self) -> Iterable[Room]:
@@ -129,13 +129,13 @@ class NodeFigures:
                 )
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop measuring."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
 
 
 def _files() -> Iterable[Room]:
-    """Descriptors of this process."""
+    """Room for file descriptors of this process."""
     with suppress(OSError):  # a sandbox may hide them
         yield Room("files", files_open(), limit_of())

@@ -36,7 +36,9 @@ class Alarm:
         self._at_ms = 0  # uvloop's handle for a time that has come knows no time
 
     def set(self, at_ms: int) -> None:
-        """By the clock; at once where that time has come, or too early where it stands still."""
+        """Set the alarm by the clock; it rings at once if the time has passed, or early if the
+        clock stops.
+        """
         if self._handle is not None:
             if self._at_ms <= at_ms:
                 return
@@ -64,7 +66,9 @@ class Groups:
         budget: Budget,
         topics: QueueTopics,
     ) -> None:
-        """``topics``: that groups may read. Raises Failed where another process has them."""
+        """``topics``: those that groups may read. Raises Failed if another process owns the
+        groups.
+        """
         table = store.groups
         assert table is not None, "a store that is written has a catalogue"
         claim = table.claim_server()
@@ -95,7 +99,7 @@ class Groups:
         self._tell_no_more = store.topics.tell(self._topics_changed)
 
     def start(self) -> None:
-        """Go on with the members that were there when the last process ended."""
+        """Continue with the members of the previous process."""
         for group, why in self.coordinator.start(self._now_ms()).items():
             log.warning("group %r is not served: %s", group, why)
 
@@ -107,7 +111,10 @@ class Groups:
         finished: Callable[[int], None],
         later: Callable[[Callable[[], None]], object],
     ) -> "GroupOffsets":
-        """From now on: with what the journal has of before, and as GroupOffsets."""
+        """Commit offsets in transactions from now on; returns the GroupOffsets.
+
+        ``staged`` and ``newest``: the offsets that the journal already has.
+        """
         from logstore.broker.transacting.group_offsets import GroupOffsets
 
         offsets = self._offsets = GroupOffsets(
@@ -122,7 +129,7 @@ class Groups:
         return int(self._turn.now() * 1000)  # as sessions have it
 
     def _deliver(self, call: Callable[[], None]) -> None:
-        """From the committer's thread to the sessions'."""
+        """Pass a call from the committer's thread to the sessions' thread."""
         self._turn.soon(partial(self._told, call))
 
     def _told(self, call: Callable[[], None]) -> None:
@@ -130,7 +137,7 @@ class Groups:
             call()
 
     def _topics_changed(self, change: Change) -> None:
-        """From any thread."""
+        """Tell the coordinator of a changed topic. Called from any thread."""
         if change.event != "altered":
             self._turn.soon(self.coordinator.topics_changed)
         if change.event == "deleted":
@@ -141,7 +148,9 @@ class Groups:
             self._offsets.topic_deleted(topic_id)
 
     def queues_changed(self, queue: "Queue") -> None:
-        """In the sessions' thread: a group may read it as a topic, or did."""
+        """Tell the coordinator of a queue that groups can read as a topic. In the sessions'
+        thread.
+        """
         if queue.facts.lasts and not self._over:
             self._turn.soon(self.coordinator.topics_changed)
             if queue.gone:
@@ -156,7 +165,7 @@ class Groups:
             self._alarm.set(due_ms)
 
     def close(self) -> None:
-        """All that was to be kept is; who opens the directory next goes on with it."""
+        """Store everything; the next process that opens the directory continues with it."""
         self._over = True
         self._tell_no_more()
         self._alarm.stop()

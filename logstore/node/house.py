@@ -62,9 +62,9 @@ class NodeHouse:
         exposed: bool,
         give_back: Callable[[], object],
     ) -> None:
-        """``cluster``: what clients see is there, and it has started; None: in the store.
+        """``cluster``: holds the clients' data and has started; None if the store holds it.
 
-        ``exposed``: as Listen. ``give_back``: has a worker give memory back to the system.
+        ``exposed``: as in Listen. ``give_back``: has a worker return memory to the system.
         """
         self._loop = loop
         self._turn = turn
@@ -177,19 +177,19 @@ class NodeHouse:
     # From the start to the end
 
     def begin(self) -> None:
-        """Before the doors are open."""
+        """Start groups, sharing, transactions and queues, before the doors open."""
         self.groups.start()
         self._sharing.start()
         self._transactions.start()
         self.queues.resume()
 
     async def arrive(self) -> None:
-        """Once they are shut: what is on its way still."""
+        """Wait for messages under way, after the doors are shut."""
         await self.mqtt.arrive()
         await self.queues.arrive()
 
     def close(self) -> None:
-        """Nobody comes in any more."""
+        """Close all parts; no client can connect any more."""
         self._looks.close()
         self._audit.close()
         # What workers are at still, nobody waits for any more.
@@ -218,7 +218,7 @@ class NodeHouse:
         return access
 
     def _issuer(self) -> Tokens | None:
-        """Raises InvalidSetting, Refused."""
+        """The checker of tokens; None if none is configured. Raises InvalidSetting, Refused."""
         settings = self._settings
         if not settings.sasl_oauthbearer_jwks_endpoint_url:
             return None
@@ -228,7 +228,7 @@ class NodeHouse:
         return Issuer(settings, self._work, lambda: now_ms() / 1000, self._turn.stopwatch)
 
     def _unready(self) -> Callable[[Callable[[Mapping[str, str]], None]], None]:
-        """What a worker finds."""
+        """A function that looks in a worker for reasons why the node is not ready."""
         directory, cluster = self._store.directory.writable(), self._cluster
 
         def look() -> Mapping[str, str]:
@@ -247,7 +247,7 @@ class NodeHouse:
         return ask
 
     def _doctor(self) -> Callable[[TakeFound], None]:
-        """What looks, in a worker: once for all who ask meanwhile."""
+        """A function that runs the checks in a worker, once for all callers at that time."""
         waiting: list[TakeFound] = []
 
         def look() -> Found:
@@ -283,7 +283,7 @@ class NodeHouse:
         return no_file(wanted) if file is None else keep(file, wanted, os.environ)
 
     def _secret(self) -> bytes:
-        """What made-up keys of names that nobody has are made with: the same at each start."""
+        """The secret behind made-up keys of unknown users: the same at each start."""
         try:
             kept = self._store.directory.writable().producer_ids().secret
         except LogstoreError:  # a full disk, or a damaged row: no reason not to serve
@@ -292,5 +292,5 @@ class NodeHouse:
 
 
 def _is_error(found: object) -> bool:
-    """Whether it is what a worker gives that has broken off."""
+    """Whether a worker's result is an error."""
     return isinstance(found, LogstoreError)

@@ -32,11 +32,11 @@ class NodeJournal:
 
     @property
     def is_there(self) -> bool:
-        """Whether the store has one."""
+        """Whether the store has a journal."""
         return self._queues.has_journal
 
     def when_open(self, then: Then) -> None:
-        """``then`` is told by what it is told; or why it can't be opened."""
+        """Call ``then`` with the journal's Telling, or with the error that prevents it."""
         if self._telling is not None:
             then(self._telling)
             return
@@ -62,13 +62,13 @@ class NodeJournal:
             then(telling)
 
     def trim(self) -> None:
-        """What is below its recovery point, and is not needed, goes. In a worker."""
+        """Remove unneeded records below the recovery point. Called in a worker."""
         try:
             self._queues.trim_journal()
         except LogstoreError as error:  # the next one tries again
             log.warning("the journal can't be trimmed: %s", error)
 
     def close(self) -> None:
-        """Nobody is told any more what is safe."""
+        """Stop reporting what is safe."""
         if self._telling is not None:
             self._telling.close()

@@ -25,7 +25,7 @@ class NodeKeys:
     def __init__(
         self, turn: Turn, store: Internals, work: Work, shared: "NodeSharedKeys | None" = None
     ) -> None:
-        """Begins to read those that there are. ``shared``: other nodes may serve them."""
+        """Starts to read the existing keys. ``shared``: other nodes may serve them."""
         self._shared = shared
         self._turn = turn
         self._store = store
@@ -69,7 +69,7 @@ class NodeKeys:
             self._keys.tick()
 
     def close(self) -> None:
-        """What was changed is written, and synced when the store is closed."""
+        """Write all changes, which are synced when the store is closed."""
         self._alarm.stop()
         if self._keys is not None:
             self._keys.close()

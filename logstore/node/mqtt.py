@@ -95,14 +95,14 @@ class NodeMqtt:
 
     @property
     def opened(self) -> "Mqtt | None":
-        """None: nobody has come, and nothing was kept from before."""
+        """The model; None if no client has connected and nothing was stored before."""
         return self._mqtt
 
     def start(self) -> None:
-        """Open them where something was kept: sessions expire, and wills come, though nobody does.
+        """Open the model at once if sessions or wills are stored, since both have deadlines.
 
-        Also where topics are to be published to MQTT. At once, before anybody comes in: what
-        others publish is for these sessions, too. Raises Failed.
+        Also if topics are published to MQTT. Called before any client connects, because messages of
+        other protocols are for these sessions, too. Raises Failed.
         """
         kept = self._sessions_kept.used() or self._wills_kept.used()
         if kept or self._store.directory.config.mqtt:
@@ -118,7 +118,7 @@ class NodeMqtt:
     # Opened
 
     def when_open(self, then: Then) -> None:
-        """Call it with the model, or why there is none: at once where it is open."""
+        """Call ``then`` with the model or an error: at once if it is open."""
         if self._mqtt is not None:
             then(self._mqtt)
             return
@@ -133,7 +133,7 @@ class NodeMqtt:
             self._work(self._prepare, partial(self._prepared, queues))
 
     def _prepare(self) -> _Prepared | LogstoreError:
-        """Whatever takes long. In a worker."""
+        """Do the slow part of opening; called in a worker."""
         from logstore.broker.mqtt import mqtt, sessions, sys_topics, wills  # noqa: F401  not in a turn
         from logstore.broker.mqtt.mapped import MappedTopics
         from logstore.broker.mqtt.retained import Retained
@@ -155,7 +155,7 @@ class NodeMqtt:
             self._opened(error)
 
     def _made(self, queues: "Queues", found: _Prepared) -> "Mqtt":
-        """Raises Failed, Closed."""
+        """Create the model. Raises Failed, Closed."""
         from logstore.broker.mqtt.mqtt import Mqtt
         from logstore.broker.mqtt.sessions import Sessions, limits_of
         from logstore.broker.mqtt.sys_topics import SysTopics
@@ -194,7 +194,7 @@ class NodeMqtt:
             then(found)
 
     def _holds(self, more: int) -> None:
-        """Sessions take so many bytes more."""
+        """Count ``more`` bytes of memory of sessions."""
         self._held_bytes += more
         self._held.hold(self._held_bytes)
 
@@ -237,7 +237,7 @@ class NodeMqtt:
     # Time
 
     def _alarmed(self, at_ms: int | None) -> None:
-        """Have ``_tick`` called then, by the clock of messages."""
+        """Have ``_tick`` called at this time, by the clock of messages."""
         if at_ms is not None and not self._closed:
             self._alarm.set(int(self._turn.now() * 1000) + max(0, at_ms - now_ms()))
 
@@ -277,7 +277,7 @@ class NodeMqtt:
     # Its end
 
     async def arrive(self) -> None:
-        """Before ``close``: wills of those who were there come, and do not come again."""
+        """Before ``close``: publish due wills, so that they are not published again later."""
         until = self._turn.stopwatch() + ARRIVE_S
         while self._mqtt is not None and self._mqtt.wills.firing:
             if self._turn.stopwatch() > until:
@@ -285,7 +285,7 @@ class NodeMqtt:
             await asyncio.sleep(LOOK_S)
 
     def close(self) -> None:
-        """All that clients have left is kept; before the queues are closed."""
+        """Store the clients' state; called before the queues are closed."""
         self._closed = True
         self._alarm.stop()
         self._stop_telling()

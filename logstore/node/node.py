@@ -47,7 +47,7 @@ log = logging.getLogger("logstore.node")
 
 
 def allow_many_files() -> None:
-    """A connection is a file, too; the limit that most systems start with is for shells."""
+    """Raise the limit on open files, whose usual default is too low for many connections."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files_max(most), most))
 
@@ -63,8 +63,10 @@ class Node:
         cluster: "ClusterSettings | None" = None,
         stops: Callable[[], None] = lambda: None,
     ) -> None:
-        """``supervisor`` is told how it goes. ``cluster``: what clients see is there, and not in
-        the store. ``stops`` is called from within as soon as the end is asked for.
+        """``supervisor`` is told of the progress. ``cluster``: holds the clients' data instead of
+        the store.
+
+        ``stops`` is called from within as soon as the end is requested.
         """
         self._store = store.internals()
         self._listen = listen
@@ -80,9 +82,9 @@ class Node:
     ) -> None:
         """Serve until SIGTERM or SIGINT. ``ready(addresses)`` is called from within.
 
-        SIGHUP has the certificate loaded anew.
+        SIGHUP reloads the certificate.
 
-        ``asked()``: whether one of these has come before there was a loop to hear it.
+        ``asked()``: whether a signal arrived before the loop could receive it.
         """
         interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -133,7 +135,9 @@ class Node:
         cluster: "NodeCluster | None",
         ready: Callable[[Addresses], None],
     ) -> None:
-        """``cluster``: what clients see is there, and it has started; None: in the store."""
+        """Serve. ``cluster``: holds the clients' data and has started; None if the store
+        holds it.
+        """
         parts = NodeHouse(
             loop, turn, self._store, work, tls, cluster,
             exposed=self._listen.exposed, give_back=partial(self._workers.submit, heap.give_back),
@@ -188,7 +192,7 @@ class Node:
         return NodeCluster(loop, turn, work, self._cluster, self._store, self._stopping.set)
 
     async def _start(self, cluster: "NodeCluster") -> bool:
-        """False: it is to stop before the cluster was reached. Raises as NodeCluster.start."""
+        """Start the cluster; False if the node must stop first. Raises as NodeCluster.start."""
         start, stop = asyncio.ensure_future(cluster.start()), self._stopping.wait()
         stopping = asyncio.ensure_future(stop)
         await asyncio.wait([start, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -208,7 +212,7 @@ class Node:
         return f"serving {self._store.directory.path}: {', '.join(doors)}"
 
     def _join(self, cluster: "NodeCluster", parts: NodeHouse, tls: NodeTls) -> None:
-        """Own queues, and let other nodes come for those. Raises Failed."""
+        """Own queues, and open the door for other nodes. Raises Failed."""
         house = parts.house
         host, port = self._listen.host, house.settings.cluster_link_port
         advertised = house.settings.cluster_link_advertised_address
@@ -228,7 +232,7 @@ class Node:
         cluster.join(parts.queues.open, house.access, advertised or f"{host}:{address[1]}")
 
     def _tls(self, loop: asyncio.AbstractEventLoop) -> NodeTls:
-        """Raises InvalidSetting, Failed where a certificate is no good."""
+        """The certificates. Raises InvalidSetting, Failed for an unusable one."""
         directory = self._store.directory
         advertised = directory.config.store.kafka_tls_advertised_address
         host = advertised.rpartition(":")[0].strip("[]") or self._listen.host
@@ -236,7 +240,7 @@ class Node:
         return NodeTls(loop, directory.config.store, directory.path, [host] if known else [])
 
     def _let_in_locals(self, parts: NodeHouse) -> None:
-        """Those who come through the socket of the data directory."""
+        """Open the socket in the data directory for local clients."""
         from logstore.protocols.http import doorway
 
         desk = self._store.desk
@@ -244,7 +248,9 @@ class Node:
             parts.server.listen_at(desk.lend(), doorway.open(parts.house, local=True))
 
     def _let_nobody_in(self) -> None:
-        """The process may go on without a server, and must not be taken for one."""
+        """Withdraw the local socket and the addresses: the process may continue without a
+        server.
+        """
         if self._store.desk is not None:
             self._store.desk.take_back()
         with suppress(LogstoreError):  # it is told by whatever needs the disk more than this

@@ -66,10 +66,10 @@ class NodeQueues:
         changed: "Callable[[Queue], object] | None" = None,
         cluster: "NodeCluster | None" = None,
     ) -> None:
-        """``changed``: is told of queues that are made or deleted. ``cluster``: has those that
-        last, for all of its nodes.
+        """Open the existing queues and join them to the space of topics.
 
-        Opens those that there are, and joins them to the space of topics.
+        ``changed``: called with each created or deleted queue. ``cluster``: holds the durable
+        queues of all nodes.
 
         Raises SchemaTooNew, CorruptStore, StorageFull.
         """
@@ -106,7 +106,7 @@ class NodeQueues:
 
     @property
     def _refused(self) -> LogstoreError | None:
-        """Why there are none."""
+        """The reason why no queues are served; None if they are."""
         return None if self._cluster is None else self._cluster.no_queues
 
     @property
@@ -120,7 +120,7 @@ class NodeQueues:
         return self._queues
 
     def open(self) -> "Queues":
-        """The model. Raises SchemaTooNew, CorruptStore, StorageFull, Closed, Failed."""
+        """Open the model. Raises SchemaTooNew, CorruptStore, StorageFull, Closed, Failed."""
         if self._queues is None:
             self.prepare()
             from logstore.broker.mqtt import crossing
@@ -145,11 +145,11 @@ class NodeQueues:
         return self._queues
 
     def _shared(self) -> "Mapping[str, Any]":
-        """What else is around queues that nodes share."""
+        """Further surroundings of queues that nodes share."""
         return {} if self._cluster is None else self._cluster.shared()
 
     def prepare(self) -> None:
-        """Whatever of ``open`` takes long. From any thread; raises what it raises."""
+        """Do the slow part of ``open``. Callable from any thread; raises as ``open``."""
         if self._refused is not None:
             raise self._refused
         # Imported here, not in a turn.
@@ -161,16 +161,16 @@ class NodeQueues:
             self.journal()
 
     def tell_decided(self, told: Callable[[str, ToCommit], object]) -> None:
-        """Have it called with what a group has committed by way of the journal."""
+        """Call ``told`` with the offsets that a group has committed through the journal."""
         self._positions.told = told
 
     @property
     def has_journal(self) -> bool:
-        """Whether the store has one; it is made when there is a use for it."""
+        """Whether the store has a journal, which is created when first needed."""
         return self._logs.has_journal
 
     def journal(self) -> Log:
-        """The journal of the store, opened or made. May take long. From any thread.
+        """Open or create the store's journal, which may be slow. Callable from any thread.
 
         Raises SchemaTooNew, CorruptStore, StorageFull, Closed.
         """
@@ -186,7 +186,7 @@ class NodeQueues:
                 self._logs.trim_journal()
 
     def when_open(self, then: "Callable[[Queues | LogstoreError], None]") -> None:
-        """Call it with the model, or why there is none: at once where it is open."""
+        """Call ``then`` with the model or an error: at once if it is open."""
         if self._queues is not None:
             then(self._queues)
         else:
@@ -206,7 +206,7 @@ class NodeQueues:
             return error
 
     def resume(self) -> None:
-        """Have what was committed before come to its topics, although there are no queues."""
+        """Deliver earlier commits to their topics, even without queues."""
         if self._queues is None and self._logs.has_journal:
             self._work(self._left, self._resume)
 
@@ -227,7 +227,7 @@ class NodeQueues:
     # Its timer
 
     def _alarmed(self, at_ms: int | None) -> None:
-        """Have ``tick`` called then, by the clock of messages."""
+        """Have ``tick`` called at this time, by the clock of messages."""
         if at_ms is not None:
             self._alarm.set(int(self._loop.time() * 1000) + max(0, at_ms - now_ms()))
 
@@ -240,7 +240,7 @@ class NodeQueues:
 
     @property
     def log_bytes(self) -> Callable[[Log], int]:
-        """The size of a queue's log; 0 of one that brokers have."""
+        """The size of a queue's log; 0 for a log on brokers."""
         here = self._logs.bytes
         if self._cluster is None:
             return here
@@ -249,7 +249,9 @@ class NodeQueues:
         return lambda log: 0 if isinstance(log, ClusterLog) else here(log)
 
     async def arrive(self) -> None:
-        """Before ``close``: what topics have sent to exchanges arrives, and does not come again."""
+        """Before ``close``: deliver messages from topics to exchanges, so that none is sent
+        again.
+        """
         if self._queues is None:
             return
         self._queues.halt()
@@ -258,7 +260,7 @@ class NodeQueues:
             await asyncio.sleep(LOOK_S)
 
     def close(self) -> None:
-        """All that was settled is kept; messages that were out are ready again."""
+        """Store all settlements; unsettled messages become ready again."""
         self._alarm.stop()
         self._end_calls()
         with self._preparing:

@@ -84,9 +84,9 @@ class NodeRoaming:
         around_links: peer.Around,
         read_on: Callable[[Callable[[LogstoreError | None], object]], object],
     ) -> None:
-        """``node``: its name, which no other has. ``around_links``: of those that it makes.
+        """``node``: the node's unique name. ``around_links``: for the links that it makes.
 
-        ``read_on``: has all queues known that there are now.
+        ``read_on``: reads the facts of all existing queues.
         """
         self._turn = turn
         self._work = work
@@ -120,7 +120,7 @@ class NodeRoaming:
     # Its links
 
     def door(self, house: House, keys: AskedKeys) -> Doorway:
-        """Where other nodes come in. ``keys``: what they ask about these."""
+        """The door for other nodes. ``keys``: answers their questions about keys."""
         asked: dict[int, Asked] = {**self.volatile.asked, **keys.asked}
         self._door = doorway.made(
             house, self._node.encode(), self._secret, self._find, asked, self._vouch
@@ -164,7 +164,7 @@ class NodeRoaming:
         return self.neighbours.seat(queue, vhost, node, now_ms)
 
     def _neighbour_changed(self, node: bytes) -> None:
-        """Its queues are served by it now, or are not."""
+        """The node has begun or stopped to serve its queues."""
         for partition, claim in self._claims.items():
             if claim is not None and claim.word.node.encode() == node:
                 self.roamers.moved(partition)
@@ -173,7 +173,7 @@ class NodeRoaming:
     # What it owns
 
     def join(self, queues: "Queues", address: str) -> None:
-        """Become one of those that own queues. ``address``: where other nodes reach its links."""
+        """Become an owner of queues. ``address``: of this node's links, for other nodes."""
         self._queues = queues
         self.volatile.join(queues)
         self.ownership = Ownership(
@@ -193,7 +193,7 @@ class NodeRoaming:
         return replayed
 
     def _changed(self, number: int) -> None:
-        """Who owns a partition is another one, or may be."""
+        """The owner of a partition has changed or may have."""
         ownership = self.ownership
         if ownership is None:  # it is being made
             self._turn.soon(partial(self._changed, number))
@@ -213,7 +213,7 @@ class NodeRoaming:
             self._forget_others()
 
     def _replay(self, number: int, takeover: Takeover, error: LogstoreError | None) -> None:
-        """What its journal comes to is worked out by another thread: of long queues it is much."""
+        """Replay the partition's journal in another thread, because long queues take long."""
         replayed = self._replayed.get(number)
 
         def replay() -> LogstoreError | None:
@@ -227,8 +227,9 @@ class NodeRoaming:
         self._work(replay, partial(self._own, number, takeover))
 
     def _own(self, number: int, takeover: Takeover, error: LogstoreError | None) -> None:
-        """All queues are known that there were when it was taken over: of those that are not, the
-        journal is told that they are gone.
+        """Own the partition: all its queues of the takeover are known.
+
+        The journal is told of queues that no longer exist.
         """
         ownership = self.ownership
         if self._taking.get(number) is takeover:
@@ -249,7 +250,7 @@ class NodeRoaming:
             takeover.leave()
 
     def _ending(self, number: int) -> None:
-        """It is about to be given up: what is settled can be told still."""
+        """The partition is about to be given up; settlements can still be written."""
         self._let_go(number, told=True)
 
     def _let_go(self, number: int, *, told: bool) -> None:
@@ -263,7 +264,7 @@ class NodeRoaming:
             its.close()
 
     def who(self, there: Mapping[bytes, str]) -> None:
-        """Nodes that say that they are there, with their addresses."""
+        """Update the nodes that are present, with their addresses."""
         self._there = there
         owning = self._owning()
         for node, address in there.items():
@@ -275,34 +276,34 @@ class NodeRoaming:
         return {it.word.node.encode() for it in self._claims.values() if it is not None}
 
     def _forget_others(self) -> None:
-        """Nodes that own nothing any more, and are not there."""
+        """Forget nodes that own nothing and are not present."""
         owning = self._owning()
         for node in [it for it in self.neighbours.nodes if it not in owning | self._there.keys()]:
             self.neighbours.forget(node)
             self.volatile.forget(node)
 
     def lanes_came(self, topic: str) -> None:
-        """A topic has come, or has grown, that may be a queue's."""
+        """A topic that may be a queue's was created or extended."""
         number = queue_of(topic)
         if number is not None:
             self.roamers.lanes_came({number})
 
     def hurry(self) -> None:
-        """Another node has left: what it owned is to be taken over at once."""
+        """Take over at once what another node owned, because it has left."""
         if self.ownership is not None:
             self.ownership.group.hurry()
 
     # Its end
 
     def leave(self, then: Callable[[object], None]) -> None:
-        """All is given up; ``then``, once that is done, or takes too long."""
+        """Give everything up; ``then`` is called when that is done or takes too long."""
         if self.ownership is None:
             then(None)
         else:
             self.ownership.stop(lambda: then(None))
 
     def close(self) -> None:
-        """No link is made any more."""
+        """Stop making links."""
         self.neighbours.close()
 
 
@@ -315,7 +316,7 @@ class _Around:
         self._turn = turn
 
     def after(self, seconds: float, call: Callable[[], object]) -> object:
-        """Have it called so much later."""
+        """Call this after some seconds."""
         return self._turn.call_at(self._turn.now() + seconds, call)
 
 

@@ -58,7 +58,7 @@ class NodeSharedKeys:
     def __init__(
         self, turn: Turn, work: Work, client: Client, wait_for: WaitFor, node: str
     ) -> None:
-        """``node``: its name, which no other has."""
+        """``node``: the node's unique name."""
         self._turn = turn
         self._work = work
         self._client = client
@@ -95,15 +95,17 @@ class NodeSharedKeys:
             return error
 
     def made(self, around: Surroundings, levels: Levels) -> Keys:
-        """The keys, of which none is served here yet."""
+        """The keys, none of which is served here yet."""
         self._keys = Keys(self, now_ms, around, levels, BOUNDS)
         return self._keys
 
     # What it owns
 
     def join(self, address: str, neighbours: Neighbours) -> None:
-        """Become one of those that serve keys, which are made. ``address``: of this node's links,
-        for others; ``neighbours``: those that it has to others.
+        """Become a node that serves keys, after ``made``.
+
+        ``address``: of this node's links, for other nodes; ``neighbours``: its links to other
+        nodes.
         """
         assert self._keys is not None
         self._neighbours = neighbours
@@ -125,7 +127,7 @@ class NodeSharedKeys:
         return gathered
 
     def _changed(self, number: int) -> None:
-        """Who owns a partition is another one, or may be."""
+        """The owner of a partition has changed or may have."""
         ownership, keys = self.ownership, self._keys
         assert keys is not None
         if ownership is None:  # it is being made
@@ -162,7 +164,7 @@ class NodeSharedKeys:
         return self._work(job, lambda _: None)
 
     def _ending(self, number: int) -> None:
-        """It is about to be given up."""
+        """The partition is about to be given up."""
         assert self._keys is not None
         self._keys.finish(number, f"database {number}: {NOT_HERE}")
 
@@ -173,19 +175,19 @@ class NodeSharedKeys:
         return f"database {number} is served by node {word.node}, whose link is at {word.address}"
 
     def hurry(self) -> None:
-        """Another node has left: what it owned is to be taken over at once."""
+        """Take over at once what another node owned, because it has left."""
         if self.ownership is not None:
             self.ownership.group.hurry()
 
     def refuse(self, error: LogstoreError) -> None:
-        """Serve none here."""
+        """Serve no keys on this node."""
         if self._keys is not None:
             self._keys.elsewhere = dict.fromkeys(self._keys.elsewhere, str(error))
 
     # Its end
 
     def leave(self, then: Callable[[object], None]) -> None:
-        """All is given up; ``then``, once that is done, or takes too long."""
+        """Give everything up; ``then`` is called when that is done or takes too long."""
         if self.ownership is None:
             then(None)
         else:

@@ -64,9 +64,9 @@ class NodeShares:
         self._over = False
 
     def start(self) -> None:
-        """Forget what is settled beyond the ends of logs: other records will stand there.
+        """Forget settlements beyond the ends of logs, where other records will be written.
 
-        Called before there is any door.
+        Called before the doors open.
         """
         if not self._journal.is_there:
             return
@@ -196,7 +196,7 @@ class NodeShares:
             self._shares.look_at_times()
 
     def close(self) -> None:
-        """What members have is available to the next process."""
+        """Close; records that members hold become available to the next process."""
         self._over = True
         self._end_news()
         self._alarm.stop()

@@ -32,7 +32,7 @@ class NodeTls:
         directory: str,
         told: Sequence[str] = (),
     ) -> None:
-        """``told``: what Kafka clients are told to connect to, as far as it is known."""
+        """``told``: the host names that Kafka clients are told, as far as known."""
         self._loop = loop
         self._told = told
         self.tls: Certificates | None = None
@@ -48,28 +48,30 @@ class NodeTls:
         self._told_at = 0.0
 
     def start(self, work: Work) -> None:
-        """From now on it is looked after."""
+        """Begin to check the certificate regularly."""
         self._work = work
         if self.tls is not None:
             self._doubt()
             self._timer = self._loop.call_later(LOOK_S, self._look)
 
     def for_links(self) -> "Unasking | None":
-        """What other nodes are shown: they show by a secret who they are. None: there is no TLS."""
+        """The certificates for links, on which nodes identify themselves by a secret; None without
+        TLS.
+        """
         return None if self.tls is None else self.tls.unasking()
 
     def expires_s(self) -> int | None:
-        """Until when the certificate is valid, in seconds since 1970; None: there is no TLS."""
+        """When the certificate expires, in seconds since 1970; None without TLS."""
         return None if self.tls is None else self.tls.loaded.expires_s
 
     def close(self) -> None:
-        """It is not needed any more."""
+        """Stop checking the certificate."""
         self._work = None
         if self._timer is not None:
             self._timer.cancel()
 
     def asked(self, then: Callable[[], None] = lambda: None) -> None:
-        """Load it now: SIGHUP. ``then`` is called when that is over."""
+        """Load the certificate now, after a SIGHUP. ``then`` is called at the end."""
         if self.tls is None:
             log.warning("SIGHUP: nothing to load anew: there is no TLS (tls.cert)")
         if self.tls is None or self._work is None:
@@ -120,7 +122,7 @@ class NodeTls:
         return done
 
     def _doubt(self) -> None:
-        """Say what clients are likely to find out."""
+        """Warn of problems with the certificate that clients are likely to meet."""
         from logstore.certificates import doubts
 
         assert self.tls is not None

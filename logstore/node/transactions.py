@@ -129,7 +129,7 @@ class NodeTransactions:
     # Its start
 
     def start(self) -> None:
-        """Go on with what the last process has left."""
+        """Continue with the transactions of the previous process."""
         if self._journal.is_there:
             self._groups.coordinator.undecided = Unread()
             self._load()
@@ -219,7 +219,7 @@ class NodeTransactions:
         return self._pids.popleft() if self._pids else self._store.topics.new_producer_id()
 
     def _claimed(self) -> list[int]:
-        """From any thread. Raises Failed."""
+        """New producer ids. Called from any thread. Raises Failed."""
         return [self._store.topics.new_producer_id() for _ in range(PIDS)]
 
     def _claim(self) -> None:
@@ -286,7 +286,7 @@ class NodeTransactions:
         self._trimming = False
 
     def close(self) -> None:
-        """What is not decided stays open: the next process goes on with it."""
+        """Close; open transactions remain open for the next process."""
         self._over = True
         self._coordinator = None
         self._waiting.clear()

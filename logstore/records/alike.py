@@ -59,10 +59,10 @@ class Layout(NamedTuple):
 
 
 def alike(data: bytes, at: int, left: int, delta: int, *, dense: bool = True) -> Alike | None:
-    """The run that begins at ``at``, of at most ``left`` records; None where it is short.
+    """The run that begins at ``at``, of up to ``left`` records; None if it is too short.
 
-    ``delta``: the offset delta that the first must have, the others follow it. Not ``dense``: the
-    least that it may have, and the others rise.
+    ``delta``: the offset delta of the first record, which the others follow. If not ``dense``: its
+    minimum, and the others rise.
     """
     # Most records that are not alike are not equally long.
     try:
@@ -111,7 +111,7 @@ def alike(data: bytes, at: int, left: int, delta: int, *, dense: bool = True) ->
 
 
 def _layout(data: bytes, at: int) -> Layout | None:
-    """Where the fields of the record at ``at`` are; None for one that is not common.
+    """The positions of the fields of the record at ``at``; None if the record is not common.
 
     Raises IndexError, CorruptBatch.
     """
@@ -165,12 +165,12 @@ def _layout(data: bytes, at: int) -> Layout | None:
 
 
 def _width_fits(width: int, delta: int) -> bool:
-    """Whether an offset delta takes so many bytes when none is wasted."""
+    """Whether the shortest form of an offset delta has this many bytes."""
     return width < len(_WIDTH_ENDS) and _WIDTH_ENDS[width - 1] <= delta < _WIDTH_ENDS[width]
 
 
 def _following(data: bytes, at: int, size: int, width: int, count: int, delta: int) -> int:
-    """How many of the offset deltas are one more than the one before."""
+    """The number of offset deltas, from the first on, that each exceed the one before by one."""
     if count < ALIKE_MIN:
         return 0
     stop = at + (count - 1) * size + 1
@@ -193,7 +193,7 @@ def _following(data: bytes, at: int, size: int, width: int, count: int, delta: i
 
 
 def _rising(data: bytes, at: int, size: int, width: int, count: int) -> int:
-    """How many of the offset deltas take so many bytes; 0 if they do not rise."""
+    """The number of offset deltas of this width; 0 if they do not rise."""
     if count < ALIKE_MIN:
         return 0
     columns = [data[at + nth : at + nth + (count - 1) * size + 1 : size] for nth in range(width)]
@@ -209,7 +209,7 @@ def _rising(data: bytes, at: int, size: int, width: int, count: int) -> int:
 
 
 def _ordered(columns: list[bytes]) -> list[int]:
-    """Varints of equal width as numbers that are in the same order, if none is negative."""
+    """Varints of equal width as numbers of the same order, if none is negative."""
     together = bytearray(4 * len(columns[0]))
     for nth, column in enumerate(columns):
         together[nth if byteorder == "little" else 3 - nth :: 4] = column
@@ -217,9 +217,9 @@ def _ordered(columns: list[bytes]) -> list[int]:
 
 
 def extremes(columns: list[bytes]) -> tuple[int, int]:
-    """The least and the largest of varints of equal width, by column.
+    """The minimum and maximum of varints of equal width, by column.
 
-    They are lanes of one integer, all compared at once: no object is made for a record.
+    They are lanes of one integer, compared all at once, so that no object per record is created.
     """
     count, width = len(columns[0]), len(columns)
     first = bytes(column[0] for column in columns)
@@ -247,7 +247,7 @@ def extremes(columns: list[bytes]) -> tuple[int, int]:
 
 
 def _rise(numbers: int, count: int, lane: int) -> bool:
-    """Whether no lane is less than the one before. As ``_largest``."""
+    """Whether no lane is less than the lane before. As ``_largest``."""
     bits = 8 * lane
     tops = _tops(count, lane) >> bits
     before = numbers & (1 << (count - 1) * bits) - 1
@@ -255,9 +255,9 @@ def _rise(numbers: int, count: int, lane: int) -> bool:
 
 
 def _largest(numbers: int, count: int, lane: int) -> int:
-    """Of the lanes of an integer, so many bytes each, whose top bits are 0.
+    """The largest lane of an integer, whose lanes have this many bytes and a top bit of 0.
 
-    One half is compared with the other, lane by lane, then the half of what is left.
+    One half is compared with the other, lane by lane, then the half of the rest.
     """
     bits = 8 * lane
     tops = _tops(count, lane)
@@ -275,7 +275,7 @@ def _largest(numbers: int, count: int, lane: int) -> int:
 
 @lru_cache(8)
 def _tops(count: int, lane: int) -> int:
-    """The top bit of each of so many lanes."""
+    """The top bit of each lane."""
     return int.from_bytes((bytes(lane - 1) + b"\x80") * count, "little")
 
 

@@ -160,7 +160,7 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Bytes of the whole batch, header included."""
+        """The size of the whole batch in bytes, including the header."""
         return len(self.data)
 
     @property
@@ -190,7 +190,7 @@ class Batch:
 
     @property
     def delete_horizon_ms(self) -> int | None:
-        """From when on compaction may take it (KIP-534); None: that is not decided."""
+        """The time from which on compaction may remove it (KIP-534); None if not decided."""
         return self.base_timestamp_ms if self.attributes & DELETE_HORIZON else None
 
     def check(self) -> None:
@@ -203,7 +203,7 @@ class Batch:
             )
 
     def stamped(self, base_offset: int, leader_epoch: int = 0) -> tuple[bytes, memoryview]:
-        """The batch as it goes into a log: 16 new bytes and a view of the rest, for one pwritev."""
+        """The batch in its stored form: 16 new bytes and a view of the rest, for one pwritev."""
         head = STAMP.pack(base_offset, len(self.data) - LENGTH_END, leader_epoch)
         return head, memoryview(self.data)[STAMP.size :]
 
@@ -213,9 +213,9 @@ class Batch:
 
 
 def batch_size(buffer: Buffer, at: int) -> int | None:
-    """Bytes of the whole batch that starts at ``at``, by its length field, header included.
+    """The size of the whole batch at ``at``, by its length field, including the header.
 
-    None when fewer than 12 bytes are there. Raises CorruptBatch for a length below 49.
+    None if fewer than 12 bytes are available. Raises CorruptBatch for a length below 49.
     """
     if len(buffer) - at < LENGTH_END:
         return None
@@ -226,7 +226,9 @@ def batch_size(buffer: Buffer, at: int) -> int | None:
 
 
 def transaction_of(buffer: Buffer) -> tuple[int, int] | None:
-    """The producer's id and epoch of a batch that is transactional, and else may be anything."""
+    """The producer's id and epoch if the batch is transactional; the batch may otherwise be
+    invalid.
+    """
     if len(buffer) < HEADER_BYTES:
         return None
     [attributes] = _ATTRIBUTES.unpack_from(buffer, CRC_COVERS_FROM)
@@ -237,10 +239,10 @@ def transaction_of(buffer: Buffer) -> tuple[int, int] | None:
 
 
 def split(buffer: Buffer, at: int = 0) -> Iterator[Batch]:
-    """The consecutive batches of ``buffer`` from ``at``: views, no copies.
+    """The consecutive batches of ``buffer`` from ``at``: views, not copies.
 
-    A last batch that is cut off ends the iteration silently: a fetch response and a file's tail
-    may both end in the middle of one. Raises CorruptBatch as ``Batch`` and ``batch_size`` do.
+    An incomplete last batch ends the iteration silently: a fetch response and the tail of a file
+    may both end within a batch. Raises CorruptBatch as ``Batch`` and ``batch_size`` do.
     """
     view = memoryview(buffer)
     while (size := batch_size(view, at)) is not None and at + size <= len(view):
@@ -251,13 +253,13 @@ def split(buffer: Buffer, at: int = 0) -> Iterator[Batch]:
 def restamp(batch: Batch, timestamp_ms: int) -> Batch:
     """A copy under LogAppendTime (KIP-32): every record's timestamp is ``timestamp_ms``.
 
-    Attribute, max timestamp and CRC change; the records, whatever their compression, do not.
+    The attribute, the maximum timestamp and the CRC change; the records, even compressed, do not.
     """
     return _with_time(batch, batch.attributes | LOG_APPEND_TIME, timestamp_ms)
 
 
 def with_max_timestamp(batch: Batch, timestamp_ms: int) -> Batch:
-    """A copy under CreateTime, whose header says that its largest timestamp is this one."""
+    """A copy under CreateTime, whose header has this maximum timestamp."""
     return _with_time(batch, batch.attributes & ~LOG_APPEND_TIME, timestamp_ms)
 
 
@@ -271,15 +273,15 @@ def _with_time(batch: Batch, attributes: int, max_timestamp_ms: int) -> Batch:
 
 
 def anonymous(batch: Batch) -> Batch:
-    """A copy without its producer, for a log to which that number would mean another one.
+    """A copy without its producer, for a log in which the producer's id would mean another one.
 
-    Nor is it of a transaction any more. The header and the CRC change; the records do not.
+    The copy belongs to no transaction. The header and the CRC change; the records do not.
     """
     return with_producer(batch, NO_PRODUCER)
 
 
 def with_producer(batch: Batch, producer: tuple[int, int, int]) -> Batch:
-    """A copy with this producer: id, epoch, base sequence. It is of no transaction."""
+    """A copy with this producer: id, epoch, base sequence. It belongs to no transaction."""
     data, attributes = bytearray(batch.data), batch.attributes & ~TRANSACTIONAL
     _ATTRIBUTES.pack_into(data, CRC_COVERS_FROM, attributes)
     _PRODUCER.pack_into(data, PRODUCER_AT, *producer)

@@ -56,14 +56,14 @@ def look(
     bytes_max: int = DECOMPRESSED_BYTES_MAX,
     note: Note | None = None,
 ) -> Facts:
-    """What the batch's records say, once each of them is known to be whole.
+    """Facts about the batch's records, after checking that each record is whole.
 
-    ``dense``: offset deltas must be 0 to n - 1, as a producer makes them; else they must rise and
-    not pass the last, as compaction leaves them. ``note`` is told of each record, which takes ten
-    times as long. The CRC is left out. A batch without records has timestamps of -1. Raises
-    CorruptBatch, which names the batch's offset and the record, for anything that is not as it
-    should be: more or fewer records than the header says, fields outside their record, bytes
-    behind the last one, records that do not decompress; OpensTooLarge for more than ``bytes_max``.
+    ``dense``: offset deltas must be 0 to n - 1, as a producer writes them; otherwise they must rise
+    and not exceed the last, as compaction leaves them. ``note`` is called with each record, which
+    takes ten times as long. The CRC is not checked. A batch without records has timestamps of -1.
+    Raises CorruptBatch, which names the batch's offset and the record, for any fault: more or fewer
+    records than the header says, fields outside their record, bytes after the last record, records
+    that do not decompress; OpensTooLarge for more than ``bytes_max``.
     """
     walk = Walk(batch, dense=dense, note=note)
     view = memoryview(batch.data)[HEADER_BYTES:]
@@ -77,10 +77,10 @@ def look(
 
 
 def whole(batch: Batch, framing: Framing | None = None) -> bytes:
-    """The records, opened, once each of them is known to be whole: for whoever writes them anew.
+    """The uncompressed records, after checking that each is whole: to be written again.
 
-    As ``look``, not dense. ``framing``, an empty one, then tells where in these bytes each record
-    begins, and its key. Raises CorruptBatch.
+    As ``look``, not dense. An empty ``framing`` receives where in these bytes each record begins,
+    and its key. Raises CorruptBatch.
     """
     walk = Walk(batch, dense=False, framing=framing)
     view = memoryview(batch.data)[HEADER_BYTES:]
@@ -139,7 +139,7 @@ class Walk:
         self._wanted = 0  # bytes that it takes to go on with it
 
     def feed(self, data: bytes) -> Iterator[None]:
-        """Look at what comes next, STEP_RECORDS at a time."""
+        """Check the next bytes, STEP_RECORDS records at a time."""
         self._size += len(data)
         if self._held:
             self._held.append(data)
@@ -162,7 +162,7 @@ class Walk:
             raise CorruptBatch(f"{len(data) - at} bytes follow the last record")
 
     def feed_few(self, data: bytes) -> None:
-        """All of it at once: of a batch that is opened, with no more than STEP_RECORDS records."""
+        """Check all bytes at once: of an uncompressed batch of up to STEP_RECORDS records."""
         assert not self._index
         assert self._count <= STEP_RECORDS
         self._size = len(data)
@@ -176,11 +176,11 @@ class Walk:
 
     @property
     def looked_at(self) -> int:
-        """Records, so far."""
+        """The number of records checked so far."""
         return self._index
 
     def end(self) -> Facts:
-        """Nothing more comes."""
+        """Finish after the last bytes."""
         if self._index < self._count:
             raise CorruptBatch(
                 f"the records end in record {self._index}, the header says {self._count} records"
@@ -193,7 +193,7 @@ class Walk:
         return Facts(self._count, self._size, least, most, self._keyless)
 
     def _step(self, data: bytes, at: int, stop: int) -> int:
-        """Look at the records up to the number ``stop``; where they end."""
+        """Check the records up to the number ``stop``; returns where they end."""
         singles = _SINGLES_MIN
         while (left := stop - self._index) > 0:
             before = self._index
@@ -206,7 +206,7 @@ class Walk:
         return at
 
     def _some(self, data: bytes, at: int, left: int) -> int:
-        """Look at the next records in one of the fast ways; where they end."""
+        """Check the next records in one of the fast ways; returns where they end."""
         if not self._common:
             return at
         delta, framing = self._delta + 1, self._framing
@@ -237,7 +237,9 @@ class Walk:
         return found.end
 
     def _columns(self, data: bytes, at: int, left: int, delta: int) -> Quick | None:
-        """As ``columns``, more at once each time; where it is of no use, ever more rarely."""
+        """As ``columns``, for more records each time; tried less and less often if it does not
+        help.
+        """
         if self._index < self._columns_from:
             return None
         many = min(left, self._columns_many)
@@ -250,18 +252,18 @@ class Walk:
         return few
 
     def _passed(self, records: int, keyless: int, delta: int) -> None:
-        """``delta``: of the last of them."""
+        """Count checked records. ``delta``: of the last of them."""
         self._index += records
         self._delta = delta
         self._keyless += keyless
 
     def _note_times(self, least: int, most: int) -> None:
-        """Deltas, of which none overflows."""
+        """Note the range of timestamp deltas, none of which overflows."""
         self._least = min(self._least, self._base_ms + least)
         self._most = max(self._most, self._base_ms + most)
 
     def _each(self, data: bytes, at: int, stop: int) -> int:
-        """Look at the records up to the number ``stop``, one by one; where they end."""
+        """Check the records up to the number ``stop`` one by one; returns where they end."""
         while self._index < stop:
             if self._common:
                 at = self._loop(data, at, stop - self._index)
@@ -270,10 +272,10 @@ class Walk:
         return at
 
     def _loop(self, data: bytes, at: int, count: int) -> int:
-        """Look at the next records, up to the first that is not a common one; where that begins.
+        """Check records up to the first uncommon one; returns where that one begins.
 
-        A field may claim more than its record has. The position only ever grows, so it misses the
-        record's end then.
+        A field may claim more bytes than its record has. The position only grows, so that it then
+        misses the record's end.
         """
         expected, last_delta = 2 * (self._delta + 1), 2 * self._last_delta  # zigzag
         dense, framing = self._dense, self._framing
@@ -372,7 +374,7 @@ class Walk:
         return start
 
     def _any(self, data: bytes, at: int) -> int:
-        """Look at one record, however wide its fields; where it ends."""
+        """Check one record with fields of any width; returns where it ends."""
         self.slow += 1
         start = at
         try:
@@ -436,7 +438,7 @@ class Walk:
             self._sections.add(section)
 
     def _past(self, zigzag: int, what: str, at: int) -> int:
-        """Where a field ends; NULL takes nothing, no other length is negative."""
+        """Where a field ends; NULL takes no bytes, and no other length is negative."""
         if zigzag == NULL:
             return at
         if zigzag & 1:
@@ -456,7 +458,7 @@ class _MoreWanted(Exception):
 
 
 def _headers_end(data: bytes, at: int) -> int:
-    """Where the headers at ``at`` end; 0 for what is not common. Raises IndexError."""
+    """Where the headers at ``at`` end; 0 for uncommon headers. Raises IndexError."""
     count = data[at]
     at += 1
     if count & 0x81:
@@ -479,7 +481,7 @@ def _headers_end(data: bytes, at: int) -> int:
 
 
 def _longer(data: bytes, zigzag: int, at: int) -> tuple[int, int]:
-    """Go on with a number whose second byte is not its last: three to five bytes."""
+    """Read the rest of a number of three to five bytes, after its second byte."""
     zigzag += (data[at] << 14) - (1 << 14)
     at += 1
     if zigzag >> 21:

@@ -44,14 +44,14 @@ class _Head(NamedTuple):
 
     @property
     def fixed(self) -> int:
-        """Attributes, both deltas, the key and its length, the value's length of one byte, and the
-        count of headers.
+        """The bytes of a record other than its value: attributes, both deltas, the key and its
+        length, a value length of one byte, the count of headers.
         """
         return 1 + self.time_bytes + self.delta_bytes + 1 + self.key_bytes + 1 + 1
 
 
 def columns(data: bytes, at: int, left: int, delta: int, *, starts: bool) -> Quick | None:
-    """The records from ``at`` on, ``left`` at most; None where these are few. As ``quick``."""
+    """The records from ``at`` on, up to ``left``; None if there are too few. As ``quick``."""
     if at < 2 or left < COLUMNS_MIN or not 0 <= delta < END_DELTA:
         return None
     try:
@@ -78,7 +78,7 @@ def columns(data: bytes, at: int, left: int, delta: int, *, starts: bool) -> Qui
 
 
 def _head(data: bytes, at: int, delta: int) -> _Head | None:
-    """That of the record at ``at``; None for one of another kind. Raises IndexError."""
+    """The head of the record at ``at``; None for a record of another kind. Raises IndexError."""
     begin = at
     at += 2 if data[at] & 0x80 else 1
     end = begin + _SIZES[data[begin]] + (_MORE[data[begin + 1]] if data[begin] & 0x80 else 0)
@@ -99,8 +99,9 @@ def _head(data: bytes, at: int, delta: int) -> _Head | None:
 
 
 def _steps(data: bytes, at: int, count: int, head: _Head) -> tuple[list[int], int, int]:
-    """Three bytes before each record's body, going by their lengths; where the last one ends, and
-    how many have a length of one byte.
+    """Positions three bytes before each record's body, found by the records' lengths.
+
+    Also returns where the last record ends, and how many have a length of one byte.
     """
     places: list[int] = []
     note, sizes, more = places.append, _SIZES, _MORE
@@ -168,10 +169,10 @@ def _compared(
 def _sizes_fit(
     first: bytes, second: bytes, low: bytes, high: bytes, before: bytes, narrow: int, fixed: int
 ) -> bool:
-    """Whether each length is that of its value, ``low`` and ``high``, and of ``fixed`` bytes more.
+    """Whether each record's length is that of its value, ``low`` and ``high``, plus ``fixed``.
 
-    A length of one byte is in ``second``, and in ``first`` then the count of headers of the record
-    before; else that is in ``before``. ``narrow``: how many lengths are known to have one byte.
+    A length of one byte is in ``second``; ``first`` is then the header count of the record before,
+    which is otherwise in ``before``. ``narrow``: how many lengths are known to have one byte.
     """
     count = len(first)
     ones = _ones(count)
@@ -191,7 +192,7 @@ def _sizes_fit(
 
 
 def _lanes(low: bytes, high: bytes) -> int:
-    """A number of two bytes from each of them, in lanes of 16 bits."""
+    """Numbers of two bytes each, in lanes of 16 bits."""
     both = bytearray(2 * len(low))
     both[0::2], both[1::2] = low, high
     return int.from_bytes(both, "little")
@@ -199,12 +200,12 @@ def _lanes(low: bytes, high: bytes) -> int:
 
 @lru_cache(64)
 def _ones(count: int) -> int:
-    """1 in each of so many lanes of 16 bits."""
+    """The number 1 in each lane of 16 bits."""
     return int.from_bytes(b"\1\0" * count, "little")
 
 
 def _equally_wide(times: list[bytes]) -> int:
-    """How many of them have as many bytes as there are columns, from the first on."""
+    """How many numbers, from the first on, have as many bytes as there are columns."""
     *more, last = times
     same = len(last)
     for column, goes_on in ((last, 0), *((it, 0xFF) for it in more)):
@@ -214,7 +215,7 @@ def _equally_wide(times: list[bytes]) -> int:
 
 
 def _deltas(delta: int, count: int, width: int) -> list[bytes]:
-    """What offset deltas from this one on are, by column."""
+    """The bytes of consecutive offset deltas from this one on, by column."""
     upto = delta + count
     if width == 1:
         return [bytes(range(2 * delta, 2 * upto, 2))]

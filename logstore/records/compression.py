@@ -35,9 +35,9 @@ Buffer = bytes | bytearray | memoryview
 
 
 def compress(codec: Compression, data: Buffer, level: int | None = None) -> bytes:
-    """``data`` in the codec's framing. ``level`` is the codec's own; none and snappy have none.
+    """Compress ``data`` in the codec's framing. none and snappy have no ``level``.
 
-    Raises ValueError for a level the codec does not take.
+    Raises ValueError for a level that the codec does not support.
     """
     if codec is Compression.NONE:
         return bytes(data)
@@ -45,10 +45,10 @@ def compress(codec: Compression, data: Buffer, level: int | None = None) -> byte
 
 
 def decompress(codec: Compression, data: Buffer, bytes_max: int = DECOMPRESSED_BYTES_MAX) -> bytes:
-    """What was compressed, at most ``bytes_max`` bytes of it.
+    """The decompressed data, of up to ``bytes_max`` bytes.
 
-    Raises CorruptBatch when there is more, or when ``data`` is garbage, cut off, or followed by
-    anything.
+    Raises CorruptBatch if there is more, or if ``data`` is invalid, truncated, or followed by other
+    bytes.
     """
     if codec is Compression.NONE:
         if len(data) > bytes_max:
@@ -64,11 +64,11 @@ def decompressed(
     bytes_max: int = DECOMPRESSED_BYTES_MAX,
     chunks_max: int | None = None,
 ) -> Iterator[bytes]:
-    """The same, in chunks: none is empty, and none but a block of snappy is over STEP_BYTES.
+    """The decompressed data in chunks: none is empty, and only a snappy block exceeds STEP_BYTES.
 
-    No more is decompressed than is asked for. Raises CorruptBatch as ``decompress`` does, when the
-    iteration gets there; OpensTooLarge also after ``chunks_max`` chunks, empty ones included, of
-    which a kilobyte may hold a hundred.
+    Only the requested chunks are decompressed. Raises CorruptBatch as ``decompress`` does, when the
+    iteration reaches the fault; OpensTooLarge also after ``chunks_max`` chunks, including empty
+    ones, of which a kilobyte may hold a hundred.
     """
     if codec is Compression.NONE:
         chunks = _steps(memoryview(data))
@@ -262,7 +262,7 @@ def _zstd_decompressed(data: memoryview, bytes_max: int) -> Iterator[bytes]:
 
 
 def _zstd_steps(data: memoryview, at: int) -> Iterator[int]:
-    """Where to cut the frame that starts at ``at``, so that no step gives over STEP_BYTES."""
+    """Where to cut the frame at ``at``, so that no step yields more than STEP_BYTES."""
     from zstandard import frame_header_size, get_frame_parameters
 
     checksum = _ZSTD_CHECKSUM_BYTES if get_frame_parameters(data[at:]).has_checksum else 0

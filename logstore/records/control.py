@@ -39,7 +39,7 @@ assert HEADER_BYTES + _RECORD.size == MARKER_BYTES
 def marker(
     outcome: int, producer_id: int, epoch: int, now_ms: int, coordinator_epoch: int = 0
 ) -> Batch:
-    """The batch that says how the producer's open transaction has ended: ABORT or COMMIT."""
+    """The batch that ends the producer's open transaction: ABORT or COMMIT."""
     record = _RECORD.pack(
         _LENGTH, _KEY_LENGTH, 0, outcome, _VALUE_LENGTH, 0, coordinator_epoch, 0
     )  # fmt: skip
@@ -48,9 +48,9 @@ def marker(
 
 
 def outcome_of(batch: Batch) -> int | None:
-    """ABORT or COMMIT, of a control batch; None for a type that ends no transaction, or none left.
+    """ABORT or COMMIT of a control batch; None for another type or a batch without records.
 
-    Raises CorruptBatch where it has no such record.
+    Raises CorruptBatch if the record is invalid.
     """
     if not batch.record_count:
         return None
@@ -69,7 +69,7 @@ def outcome_of(batch: Batch) -> int | None:
 
 
 def with_delete_horizon(batch: Batch, horizon_ms: int) -> Batch:
-    """The batch, its records and their timestamps, to go from this time on. Raises CorruptBatch."""
+    """The same batch, to be deleted from this time on; timestamps stay. Raises CorruptBatch."""
     batch.check()
     records = shifted(whole(batch), batch.record_count, 0, batch.base_timestamp_ms - horizon_ms)
     fields = (

@@ -33,10 +33,10 @@ def decode(
     *,
     check: bool = True,
 ) -> list[Record]:
-    """The records, in order. ``check=False`` leaves the CRC out, for who has compared it before.
+    """The records, in order. ``check=False`` skips the CRC, if the caller has checked it.
 
-    Raises CorruptBatch when the CRC differs, when the records decompress to more than
-    ``bytes_max`` bytes or not at all, and for anything in them that is not as it should be.
+    Raises CorruptBatch if the CRC differs, if the records decompress to more than ``bytes_max``
+    bytes or not at all, and for any fault in them.
     """
     if check:
         batch.check()
@@ -49,7 +49,7 @@ def decode(
 
 
 def opened(batch: Batch, data: bytes, topic: str, partition: int) -> list[Record]:
-    """The batch's records, whose bytes are ``data``. Raises CorruptBatch."""
+    """The batch's records, from their uncompressed bytes. Raises CorruptBatch."""
     count = batch.record_count
     reader = Reader(data, topic, partition, batch.base_offset, batch.base_timestamp_ms)
     try:
@@ -68,12 +68,14 @@ def opened(batch: Batch, data: bytes, topic: str, partition: int) -> list[Record
 
 
 def keys(batch: Batch, bytes_max: int = DECOMPRESSED_BYTES_MAX) -> list[bytes | None]:
-    """The records' keys, in order; the CRC is left out. Raises CorruptBatch as ``decode`` does."""
+    """The records' keys, in order; the CRC is not checked. Raises CorruptBatch as
+    ``decode`` does.
+    """
     return [record.key for record in decode(batch, bytes_max=bytes_max, check=False)]
 
 
 def fault_at_end(batch: Batch, reader: Reader) -> str:
-    """What is wrong once as many records as the header says were read; nothing: an empty text."""
+    """The fault after the header's number of records was read; empty if there is none."""
     if reader.last_offset > batch.last_offset:
         return f"a record has offset {reader.last_offset}, the last is {batch.last_offset}"
     left = len(reader.data) - reader.at
@@ -81,7 +83,7 @@ def fault_at_end(batch: Batch, reader: Reader) -> str:
 
 
 def read(reader: Reader, count: int) -> None:
-    """Read so many records. Raises IndexError, CorruptBatch."""
+    """Read ``count`` records. Raises IndexError, CorruptBatch."""
     singles = _SINGLES_MIN
     while (left := count - len(reader.records)) > 0:
         if left >= RUN_MIN and take_run(reader, left):
@@ -92,7 +94,7 @@ def read(reader: Reader, count: int) -> None:
 
 
 def restamped(batch: Batch, records: list[Record]) -> list[Record]:
-    """The records with the timestamps they have by the batch's header."""
+    """The records with the timestamps that the batch's header gives them."""
     base = batch.base_timestamp_ms
     if batch.is_log_append_time:  # KIP-32: one for all
         timestamps: Iterable[int] = repeat(batch.max_timestamp_ms)

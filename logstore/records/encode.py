@@ -68,11 +68,11 @@ class Columns(NamedTuple):
 
     @property
     def messages(self) -> int:
-        """How many there are."""
+        """The number of messages."""
         return len(self.values)
 
     def part(self, begin: int, end: int) -> "Columns":
-        """The messages from the one number to before the other."""
+        """The messages from ``begin`` to before ``end``."""
         return Columns(
             self.values[begin:end],
             self.keys[begin:end],
@@ -97,8 +97,8 @@ def encode(
 ) -> Batch:
     """One batch of all ``messages``, each ``(value, key, headers, timestamp_ms)``, at least one.
 
-    The base timestamp is the first message's, as Kafka's builder does it. Raises TypeError for a
-    message of wrong types, ValueError for none at all or a timestamp outside 64 bits.
+    The base timestamp is the first message's, as in Kafka's builder. Raises TypeError for a message
+    of wrong types, ValueError for no messages or a timestamp outside 64 bits.
     """
     if not messages:
         raise ValueError("a batch has at least one message")
@@ -117,8 +117,8 @@ def encode(
 def by_column(messages: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
     """Values, keys, headers and timestamps of messages, each in a list of its own.
 
-    ``zip(*messages)`` does the same, and makes an iterator for each message: twice as slow.
-    Raises ValueError for one that has not four fields.
+    ``zip(*messages)`` does the same, but is twice as slow, because it creates an iterator for each
+    message. Raises ValueError for a message without exactly four fields.
     """
     if set(map(len, messages)) != {4}:
         raise ValueError("a message has four fields: value, key, headers, timestamp")
@@ -129,7 +129,7 @@ def by_column(messages: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
 def check_types(
     values: Sequence[Any], keys: Sequence[Any], headers: Sequence[Any], timestamps: Sequence[Any]
 ) -> None:
-    """Raises TypeError for what no record can hold."""
+    """Raise TypeError for values that no record can hold."""
     for what, column in (("value", values), ("key", keys)):
         for kind in set(map(type, column)):
             if not issubclass(kind, bytes | None):
@@ -148,9 +148,9 @@ def check_types(
 
 
 def distinct(headers: Sequence[_T]) -> list[_T]:
-    """The headers of many records, without those that have none; what is one object, once.
+    """The headers of many records, without empty ones, and each object only once.
 
-    Whatever maps messages to records, or reads records, has one for all that are alike.
+    Code that maps messages to records, or reads records, shares one object among equal headers.
     """
     return [it for it in dict(zip(map(id, headers), headers, strict=True)).values() if it]
 
@@ -180,10 +180,10 @@ def encode_columns(
     producer: tuple[int, int, int] = (-1, -1, -1),
     sections: Sequence[bytes] | None = None,
 ) -> Batch:
-    """As ``encode``, of what ``check_types`` lets pass.
+    """As ``encode``, for columns that ``check_types`` accepts.
 
-    ``attributes`` as in a batch's header; ``producer``: id, epoch, base sequence. ``sections``:
-    the headers of each message as ``header_section`` gives them, in place of those in ``columns``.
+    ``attributes`` as in a batch's header; ``producer``: id, epoch, base sequence. ``sections``: the
+    headers of each message from ``header_section``, instead of those in ``columns``.
     """
     count = columns.messages
     first: object = columns.values[0]
@@ -209,8 +209,8 @@ def encode_columns(
 def recode(batch: Batch, compression: Compression, level: int | None = None) -> Batch:
     """The same records under another compression; every other field is kept, the CRC is new.
 
-    The batch's own CRC is checked first: what is damaged must not get a good one. Raises
-    CorruptBatch for that, and when the records do not decompress.
+    The batch's own CRC is checked first, so that damaged records do not get a valid one. Raises
+    CorruptBatch for a wrong CRC, and if the records do not decompress.
     """
     batch.check()
     records = decompress(batch.compression, memoryview(batch.data)[HEADER_BYTES:])
@@ -230,10 +230,10 @@ def recode(batch: Batch, compression: Compression, level: int | None = None) -> 
 
 
 def rebatched(batch: Batch, count: int, records: bytes, level: int | None = None) -> Batch:
-    """A batch of ``count`` of another's records, given uncompressed, as they stood there.
+    """A batch of ``count`` of another batch's records, given uncompressed and unchanged.
 
-    Every header field but length, count and CRC is kept: also the last offset delta, by which a
-    producer's sequence numbers go on, and the largest timestamp, though its record may be gone.
+    Every header field but length, count and CRC is kept: also the last offset delta, from which a
+    producer's sequence numbers continue, and the maximum timestamp, even if its record is removed.
     An empty batch is not compressed (Kafka: DefaultRecordBatch.writeEmptyHeader).
     """
     attributes = batch.attributes if records else batch.attributes & ~COMPRESSION_MASK
@@ -246,9 +246,10 @@ def rebatched(batch: Batch, count: int, records: bytes, level: int | None = None
 
 
 def encoded_size_max(value: bytes | None, key: bytes | None = None, headers: Headers = ()) -> int:
-    """The most bytes that one message takes, uncompressed, in any batch; 61 for the batch's header.
+    """The maximum size of one message, uncompressed, in any batch; the batch's header takes 61
+    bytes.
 
-    For callers that gather messages until a batch is full: cheap, and some 20 bytes too high.
+    For callers that collect messages until a batch is full: cheap, and some 20 bytes too high.
     """
     size = 40  # length 5, attributes 1, timestamp delta 10, offset delta 5, three lengths 15; 36
     if key is not None:
@@ -266,8 +267,8 @@ def encoded_size_max(value: bytes | None, key: bytes | None = None, headers: Hea
 def assembled(fields: tuple[int, ...], records: bytes, level: int | None = None) -> Batch:
     """A batch of these records, given uncompressed.
 
-    ``fields``: all of its header's in their order, but length, magic and CRC; the attributes say
-    how it is compressed.
+    ``fields``: all fields of its header in order, except length, magic and CRC; the attributes name
+    the compression.
     """
     base_offset, leader_epoch, *covered = fields
     records = compress(Compression(covered[0] & COMPRESSION_MASK), records, level)
@@ -277,7 +278,7 @@ def assembled(fields: tuple[int, ...], records: bytes, level: int | None = None)
 def _with_head(
     base_offset: int, leader_epoch: int, covered: Sequence[int], records: Sequence[bytes]
 ) -> Batch:
-    """``records``: as they stand in the batch, in one piece or several."""
+    """``records``: in their final form, in one piece or several."""
     length = HEADER_BYTES - LENGTH_END + sum(map(len, records))
     head = bytearray(HEADER.pack(base_offset, length, leader_epoch, MAGIC, 0, *covered))
     crc = crc32c(head[CRC_COVERS_FROM:])
@@ -288,7 +289,9 @@ def _with_head(
 
 
 def _one(columns: Columns, section: bytes) -> tuple[bytes, int]:
-    """A batch's only record, and its timestamp: columns of one entry would cost five times more."""
+    """A batch's only record, and its timestamp: columns of one entry would cost five times
+    as much.
+    """
     value, key = columns.values[0], columns.keys[0]
     _timestamp_column(columns.timestamps)
     # Attributes and both deltas are 0.
@@ -303,7 +306,7 @@ def _of_pieces(
     place: tuple[int, int],
     producer: tuple[int, int, int],
 ) -> Batch:
-    """A batch of one long value, which is copied once."""
+    """A batch of one long value, which is copied only once."""
     section = header_section(columns.headers[0]) if sections is None else sections[0]
     begin = b"".join((b"\0\0\0", _field(columns.keys[0]), _length(len(value))))
     size = _length(len(begin) + len(value) + len(section))
@@ -313,7 +316,7 @@ def _of_pieces(
 
 
 def _many(columns: Columns, headers: tuple[_Bytes, _Sizes]) -> tuple[bytes, int]:
-    """A batch's records, and the largest of their timestamps."""
+    """A batch's records, and the maximum of their timestamps."""
     deltas, delta_sizes, max_timestamp = _timestamp_column(columns.timestamps)
     key_lengths, key_bytes, key_sizes = _field_columns(columns.keys)
     value_lengths, value_bytes, value_sizes = _field_columns(columns.values)
@@ -341,9 +344,9 @@ def _many(columns: Columns, headers: tuple[_Bytes, _Sizes]) -> tuple[bytes, int]
 def _prefix_column(
     count: int, alike: int, delta: bytes, key_length: bytes, tail: bytes
 ) -> list[bytes]:
-    """All that comes before the keys of records that are of one size and time.
+    """The bytes before the keys of records of one size and time.
 
-    Producers of such records make batch after batch of it, so it is kept.
+    It is cached, because producers of such records make one batch after another of them.
     """
     heads = _head_column(count, alike, [], tail)
     return [
@@ -354,7 +357,7 @@ def _prefix_column(
 
 @lru_cache(maxsize=64)
 def _deltas_before(key_length: bytes, count: int) -> list[bytes]:
-    """The offset deltas, each with the length of the key after it: one part less to join."""
+    """The offset deltas, each joined with the length of the key after it: one part less to join."""
     return [delta + key_length for delta in _deltas(count)]
 
 
@@ -369,7 +372,7 @@ def _length(count: int) -> bytes:
 
 
 def _interleaved(columns: Sequence[_Bytes], count: int, tail: bytes) -> bytes:
-    """The records, from columns; the first begins with ``tail``, the end of the record before."""
+    """The records, from columns; ``tail``, the end of the record before, comes first."""
     width = len(columns)
     parts = [b""] * (width * count)
     for at, column in enumerate(columns):
@@ -380,7 +383,7 @@ def _interleaved(columns: Sequence[_Bytes], count: int, tail: bytes) -> bytes:
 
 
 def _timestamp_column(timestamps: Sequence[int]) -> tuple[_Bytes, _Sizes, int]:
-    """The deltas, their sizes, and the largest timestamp."""
+    """The timestamp deltas, their sizes, and the maximum timestamp."""
     in_order = sorted(timestamps)  # they mostly are: then it costs no more than min and max
     base, least, most = timestamps[0], in_order[0], in_order[-1]
     if least < INT64_MIN or most > INT64_MAX:
@@ -454,7 +457,7 @@ def _header_column(column: Sequence[Headers]) -> tuple[_Bytes, _Sizes]:
 
 
 def _section_column(sections: Sequence[bytes]) -> tuple[_Bytes, _Sizes]:
-    """The same of headers that were framed before."""
+    """As ``_header_column``, for headers that are already encoded."""
     first = sections[0]
     if sections.count(first) == len(sections):
         return first, (len(first), None)
@@ -462,7 +465,7 @@ def _section_column(sections: Sequence[bytes]) -> tuple[_Bytes, _Sizes]:
 
 
 def header_section(headers: Headers) -> bytes:
-    """The headers of one record, with their count: to be used again for many records."""
+    """The headers of one record, with their count, for use in many records."""
     return _header_section(headers, {}) if headers else VARINTS[0]
 
 
@@ -478,7 +481,7 @@ def _header_section(headers: Headers, names: dict[str, bytes]) -> bytes:
 
 
 def _head_column(count: int, alike: int, unlike: list[list[int]], tail: bytes) -> list[bytes]:
-    """The length and attributes of each record, from the sizes of all but its offset delta.
+    """The length and attributes of each record, from the sizes of all fields but the offset delta.
 
     ``tail``, the end of the record before, comes first.
     """

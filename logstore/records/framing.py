@@ -26,14 +26,14 @@ class Framing:
         self.tombstones: list[int] = []  # places of records that have a key and no value
 
     def add(self, start: int, key: bytes | None, *, valueless: bool) -> None:
-        """One more record."""
+        """Add a record."""
         if valueless and key is not None:
             self.tombstones.append(len(self.keys))
         self.starts.append(start)
         self.keys.append(key)
 
     def add_run(self, data: bytes, at: int, run: "Alike") -> None:
-        """Records of one layout, of which the first begins at ``at``."""
+        """Add records of one layout, the first of which begins at ``at``."""
         size, layout = run.layout.size, run.layout
         self.starts.extend(range(at, run.end, size))
         if layout.key_bytes == NO_KEY:
@@ -47,7 +47,7 @@ class Framing:
         self.keys += chain.from_iterable(fields.iter_unpack(memoryview(data)[at : run.end]))
 
     def add_each(self, data: bytes, found: "Quick") -> None:
-        """Records whose keys are equally far from where they begin, and equally long."""
+        """Add records whose keys have the same length and distance from the record's start."""
         self.starts.extend(found.starts)
         if found.keyless:
             self.keys += [None] * found.records

@@ -9,9 +9,9 @@ _NAMES_KEPT_MAX = 256
 
 
 def decoded_headers(section: bytes, names: dict[bytes, str]) -> Headers:
-    """All headers of ``section``; ``names`` keeps their keys from one call to the next.
+    """All headers of ``section``; ``names`` caches their keys between calls.
 
-    Raises CorruptBatch, or IndexError where ``section`` ends too early.
+    Raises CorruptBatch, or IndexError if ``section`` ends too early.
     """
     count, at = section[0], 1
     if count > 127:

@@ -24,7 +24,7 @@ class Keyed(NamedTuple):
     tombstones: list[int]  # places of records that have a key and no value
 
     def spans(self, places: Sequence[int]) -> "array[int]":
-        """Where the records at these places begin and end in ``data``, one after the other."""
+        """Where the records at these places begin and end in ``data``, alternately."""
         spans = array("I", bytes(8 * len(places)))
         if places:
             spans[0::2] = array("I", map(self.starts.__getitem__, places))
@@ -33,7 +33,7 @@ class Keyed(NamedTuple):
 
 
 def keyed(batch: Batch) -> Keyed:
-    """Checks the CRC, and that each record is whole. Raises CorruptBatch."""
+    """The records with their keys, after checking the CRC and each record. Raises CorruptBatch."""
     batch.check()
     framing = Framing()
     data = whole(batch, framing)
@@ -42,9 +42,9 @@ def keyed(batch: Batch) -> Keyed:
 
 
 def thinned(batch: Batch, spans: "array[int]", level: int | None = None) -> Batch:
-    """The batch with these of its records alone; offsets and timestamps are what they were.
+    """The batch with only these of its records; offsets and timestamps stay.
 
-    ``spans`` as ``Keyed.spans`` of this batch gave them; ``level``: of its codec.
+    ``spans`` from ``Keyed.spans`` of this batch; ``level``: of its codec.
 
     Raises CorruptBatch.
     """

@@ -11,9 +11,9 @@ from logstore.records.check import look
 
 
 def latest(batch: Batch) -> int:
-    """By the header if that can be right, else by the records.
+    """The maximum timestamp: the header's if that is plausible, otherwise the records'.
 
-    Of records that can't be read: the base timestamp, which one of them should have.
+    For unreadable records the base timestamp, which one of them should have.
     """
     claimed = batch.max_timestamp_ms
     if (claimed >= batch.base_timestamp_ms and claimed != -1) or batch.is_log_append_time:
@@ -25,12 +25,12 @@ def latest(batch: Batch) -> int:
 
 
 def recorded(batch: Batch) -> int:
-    """By the records, whatever the header says; each of them is looked at.
+    """The maximum timestamp of the records, whatever the header says; checks each record.
 
-    Raises CorruptBatch for any that is not as it should be; the CRC is left out.
+    Raises CorruptBatch for any fault; the CRC is not checked.
 
-    Under LogAppendTime (KIP-32) the header's is that of each record; and a batch that compaction
-    has taken records from keeps its maximum, though that record may be gone.
+    Under LogAppendTime (KIP-32) the header's timestamp is that of each record; and a batch from
+    which compaction has removed records keeps its maximum, even if that record is removed.
     """
     facts = look(batch, dense=False)
     if batch.attributes & LOG_APPEND_TIME or not batch.record_count:

@@ -17,7 +17,7 @@ _SEQUENCES = 2**31  # KIP-98: after 2**31 - 1 comes 0
 
 
 def follows(before: Batch, after: Batch) -> bool:
-    """Whether the two can stand in one batch."""
+    """Whether the two batches can be merged into one."""
     if not (before.record_count and after.record_count) or before.is_control or after.is_control:
         return False  # an empty one is there for its producer's sake
     if (before.attributes ^ after.attributes) & ~COMPRESSION_MASK:
@@ -48,12 +48,12 @@ class Merge:
         self.add(first)
 
     def takes(self, batch: Batch) -> bool:
-        """Whether this one can come next."""
+        """Whether this batch can come next."""
         delta = batch.last_offset - self.batches[0].base_offset
         return follows(self.batches[-1], batch) and delta <= _DELTA_MAX
 
     def add(self, batch: Batch) -> None:
-        """Raises CorruptBatch, for a wrong CRC too."""
+        """Add a batch. Raises CorruptBatch, also for a wrong CRC."""
         batch.check()
         data = whole(batch)
         first = self.batches[0] if self.batches else batch
@@ -68,7 +68,7 @@ class Merge:
         self.bytes += len(data)
 
     def result(self, compression: Compression, level: int | None = None) -> Batch:
-        """The one batch of them all."""
+        """The merged batch."""
         first, last = self.batches[0], self.batches[-1]
         return assembled(
             (
@@ -85,7 +85,7 @@ class Merge:
 
 
 def shifted(data: bytes, count: int, offsets: int, times: int) -> list[bytes]:
-    """The records with so much added to their deltas. Raises CorruptBatch, IndexError."""
+    """The records with these amounts added to their deltas. Raises CorruptBatch, IndexError."""
     if not offsets and not times:
         return [data]
     at, parts = 0, list[bytes]()

@@ -37,12 +37,12 @@ def parts(
     record_bytes_max: int = DECOMPRESSED_BYTES_MAX,
     part_bytes: int = PART_BYTES,
 ) -> Iterator[Part]:
-    """The records, in order, in parts of about ``part_bytes``; no more than a megabyte of the
-    batch is open at a time.
+    """The records, in order, in parts of about ``part_bytes``.
 
-    A batch of no more than a part is one. A larger record is whole in its part all the same; one of
-    more than ``record_bytes_max`` bytes is not opened. Raises CorruptBatch as ``decode`` does, but
-    what is before the fault is given first where the batch has more parts than one.
+    Up to a megabyte of the batch is decompressed at a time. A batch of up to ``part_bytes`` is one
+    part. A larger record is still whole in its part; one of more than ``record_bytes_max`` bytes is
+    not opened. Raises CorruptBatch as ``decode`` does, but yields the records before the fault
+    first if the batch has several parts.
     """
     if check:
         batch.check()
@@ -80,7 +80,7 @@ def _at(batch: Batch, error: CorruptBatch) -> CorruptBatch:
 def _in_parts(
     batch: Batch, reader: Reader, chunks: Iterator[bytes], record_bytes_max: int
 ) -> Iterator[Part]:
-    """Raises CorruptBatch, without the batch's name."""
+    """As ``parts``. Raises CorruptBatch, without the batch's name."""
     left, held = batch.record_count, _Held()
     while left:
         last = not held.fill(chunks)
@@ -115,15 +115,15 @@ class _Held:
         self.size = len(rest)
 
     def expect(self, offset: int, record_bytes_max: int) -> None:
-        """The record of this offset comes next, if none is left out.
+        """Expect the record of this offset next, if none is missing.
 
-        Raises CorruptBatch for one that is too large.
+        Raises CorruptBatch for a record that is too large.
         """
         self._needed = _needed(b"".join(self._pieces)[:_LENGTH_BYTES], offset, record_bytes_max)
         self._needed = max(self._needed, self.size + 1)
 
     def fill(self, chunks: Iterator[bytes]) -> bool:
-        """Take chunks until enough is there; False where they end before."""
+        """Add chunks until the expected record is complete; False if they end before."""
         for chunk in chunks:
             self._pieces.append(chunk)
             self.size += len(chunk)
@@ -132,13 +132,13 @@ class _Held:
         return False
 
     def take(self) -> bytes:
-        """All of it, in one."""
+        """All bytes, joined."""
         pieces, self._pieces = self._pieces, []
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _needed(data: bytes, offset: int, record_bytes_max: int) -> int:
-    """How many bytes the record takes that ``data`` begins with, as far as it says that."""
+    """The size of the record at the start of ``data``, as far as ``data`` tells it."""
     try:
         zigzag, at = decoded(data, 0)
     except IndexError:
@@ -154,7 +154,7 @@ def _needed(data: bytes, offset: int, record_bytes_max: int) -> int:
 
 
 def _read_whole(reader: Reader, left: int, *, last: bool) -> None:
-    """Read the records that are whole; with ``last`` there are ``left`` of them.
+    """Read the complete records; with ``last`` there must be ``left`` of them.
 
     Raises CorruptBatch.
     """
@@ -179,7 +179,7 @@ def _read(reader: Reader, count: int) -> None:
 
 
 def _is_whole(data: bytes, at: int) -> bool:
-    """Whether the record is that begins there, by the length that it says it has."""
+    """Whether the record that begins there is complete, by its length."""
     try:
         zigzag, at = decoded(data, at)
     except IndexError:

@@ -18,7 +18,7 @@ PART: Final = 8  # of the records: where more of them are wanted, decoding all c
 
 
 def picked(batch: Batch, offsets: Sequence[int]) -> list[Record]:
-    """Those of these offsets, ascending, that the batch has. Raises CorruptBatch."""
+    """The batch's records at these ascending offsets. Raises CorruptBatch."""
     if batch.record_count != batch.last_offset_delta + 1 or (
         len(offsets) > 1 and len(offsets) * PART > batch.record_count
     ):
@@ -47,7 +47,7 @@ def _range(batch: Batch) -> range:
 
 
 def _behind(data: bytes, at: int, count: int) -> int:
-    """Where the record begins that comes so many records after the one at ``at``."""
+    """Where the record begins that is ``count`` records after the one at ``at``."""
     for _ in range(count):
         length = data[at]
         at += 1

@@ -62,9 +62,9 @@ _WHOLE: Final = {1: _Whole(1), 2: _Whole(2)}
 
 
 def stretch(data: bytes, at: int, left: int, delta: int) -> Stretch | None:
-    """The plain records from ``at`` on, at most ``left``; None where there are none.
+    """The plain records from ``at`` on, up to ``left``; None if there are none.
 
-    ``delta``: the offset delta that the first must have, the others follow it.
+    ``delta``: the offset delta of the first record, which the others follow.
     """
     stop = min(delta + left, delta + _AT_ONCE, END_DELTA)
     if not FIRST_DELTA <= delta < stop or at + 8 > len(data):
@@ -82,7 +82,9 @@ def stretch(data: bytes, at: int, left: int, delta: int) -> Stretch | None:
 
 
 def _keyless(data: bytes, at: int, deltas: list[int], width: int) -> tuple[int, int, list[int]]:
-    """How many were whole, where they end, and each timestamp delta that is unlike the last."""
+    """The number of whole records, where they end, and each timestamp delta that differs from the
+    last.
+    """
     unpack, whole = _KEYLESS[width].unpack_from, _WHOLE[width]
     goes_on = 0x80 if width == 2 else 0
     last, times, read = -1, list[int](), 0
@@ -139,9 +141,9 @@ def _keyed(data: bytes, at: int, deltas: list[int], width: int) -> tuple[int, in
 
 
 def _narrow(data: bytes, at: int, wanted: int, width: int, *, keyless: bool) -> tuple[int, int]:
-    """Where the record ends, and its timestamp delta, if it is plain and its lengths are any.
+    """Where a plain record ends, and its timestamp delta, for lengths of any width.
 
-    An end of 0: it is not. Raises IndexError.
+    An end of 0 means that the record is not plain. Raises IndexError.
     """
     length = data[at]
     at += 1

@@ -50,9 +50,9 @@ class Quick(NamedTuple):
 
 
 def quick(data: bytes, at: int, left: int, delta: int, *, starts: bool) -> Quick | None:
-    """The records from ``at`` on, at most ``left``; None where these are few.
+    """The records from ``at`` on, up to ``left``; None if there are too few.
 
-    ``delta``: the offset delta that the first must have, the others follow it.
+    ``delta``: the offset delta of the first record, which the others follow.
     """
     if (
         not at
@@ -100,7 +100,9 @@ def _one_number(
     _: int,
     noted: bool,
 ) -> Taken:
-    """The timestamp delta is the lowest byte of the number that has the others."""
+    """As ``quick``, with all compared fields in one number, whose lowest byte is the timestamp
+    delta.
+    """
     sizes, raws, starts, narrow = _sizes(), _raws(), list[int](), list[int]()
     last, times, read, size, note = -1, list[int](), 0, 0, starts.append
     try:
@@ -142,7 +144,7 @@ def _two_numbers(
     time_bytes: int,
     noted: bool,
 ) -> Taken:
-    """The timestamp delta is a number, and the others are one."""
+    """As ``quick``, with the timestamp delta in one number and the other fields in another."""
     sizes, raws, starts, narrow = _sizes(), _raws(), list[int](), list[int]()
     more, goes_on = (0x80, 0) if time_bytes == 1 else (0x8080, 0x80)
     last, times, read, size, note = -1, list[int](), 0, 0, starts.append
@@ -177,12 +179,12 @@ def _two_numbers(
 def _without_the_last(
     data: bytes, at: int, read: int, size: int, starts: list[int]
 ) -> tuple[int, int]:
-    """How many records are left, and where they end.
+    """The number of accepted records, and where they end.
 
     ``at`` is the last byte of the last record, the count of its headers.
 
-    That of each other was looked at with the record after it. Where this one is not 0, the record
-    after it was not found in the table, so that ``size`` is still its own.
+    The count of each other record was checked with the record after it. If this count is not 0, the
+    record after it was not found in the table, so that ``size`` is still this record's.
     """
     if read and (at >= len(data) or data[at]):
         read -= 1
@@ -198,7 +200,7 @@ def _fields(first: str, key_bytes: int) -> Struct:
 
 @cache
 def _sizes() -> dict[int, int]:
-    """How many bytes a record takes, by its length, a byte of 0 before it, and one behind it."""
+    """The size of a record by its length, with a byte of 0 before it and one after it."""
     short = {it << 1 << 8: 1 + it for it in range(64)}
     lengths = range(64, _VALUE_MAX + 1)
     return short | {(it << 1 & 0x7F | 0x80) << 8 | it >> 6 << 16: 2 + it for it in lengths}
@@ -206,9 +208,9 @@ def _sizes() -> dict[int, int]:
 
 @cache
 def _raws() -> list[int]:
-    """By how many bytes a value and its length take: the length as it stands there.
+    """The length of a value in its encoded form, by the bytes that the value and its length take.
 
-    That of one byte is compared with the lower byte. -1: there is none; the last of these are for
+    A length of one byte is compared with the lower byte. -1 means none; the last entries are for
     negative numbers.
     """
     narrow = [value << 1 for value in range(64)]
@@ -235,7 +237,7 @@ def _table(delta_bytes: int, key: int) -> list[int]:
 
 @cache
 def _low_bytes() -> list[int]:
-    """The lower two bytes of three."""
+    """The lower two bytes of numbers of three bytes."""
     deltas = range(_WIDTH_ENDS[1])
     return [(it << 1 & 0x7F | 0x80) | (it >> 6 | 0x80) << 8 for it in deltas]
 

@@ -22,7 +22,7 @@ _TIME_MAX = (1 << 35) - 1
 
 
 def _longer(data: bytes, zigzag: int, at: int) -> tuple[int, int]:
-    """Go on with a number whose second byte is not its last: three to five bytes."""
+    """Read the rest of a number of three to five bytes, after its second byte."""
     zigzag += (data[at] << 14) - 16384
     at += 1
     if zigzag >> 21:
@@ -65,16 +65,18 @@ class Reader:
         self._sections: dict[bytes, Headers] = {}
 
     def go_on(self, data: bytes) -> None:
-        """Read on in these bytes, which begin with a record; forget the records so far."""
+        """Continue in these bytes, which begin with a record; forget the records so far."""
         self.data, self.at, self.records = data, 0, []
 
     def read(self, count: int) -> None:
-        """Read ``count`` records. Raises CorruptBatch, IndexError: the records before are there
-        then, and it is at the one that could not be read.
+        """Read ``count`` records.
 
-        A field may claim more than its record has. Its slice then runs into the next record or
-        comes out short, but the position only ever grows, so it misses the record's end; and
-        whatever this loop does not take as it expects it, ``_read_any`` reads again.
+        Raises CorruptBatch, IndexError: the earlier records are then read, and the position is at
+        the record that could not be read.
+
+        A field may claim more bytes than its record has. Its slice then runs into the next record
+        or is too short, but the position only grows, so that it misses the record's end;
+        ``_read_any`` reads every record again that this loop does not find as expected.
         """
         data, at = self.data, self.at
         topic, partition, offset = self.topic, self.partition, self.last_offset
@@ -163,7 +165,9 @@ class Reader:
         self.at, self.last_offset = at, offset
 
     def _read_any(self, at: int, last_offset: int) -> tuple[int, int]:
-        """Read the record at ``at``, however wide its fields; where it ends, and its offset."""
+        """Read the record at ``at``, with fields of any width; returns where it ends, and its
+        offset.
+        """
         data = self.data
         length, at = decoded(data, at)
         end = at + (length >> 1)
@@ -202,7 +206,7 @@ class Reader:
         return self.data[at : at + (size >> 1)], at + (size >> 1)
 
     def headers_of(self, section: bytes) -> Headers:
-        """The headers that these bytes are, with their count. Raises CorruptBatch, IndexError."""
+        """Decode headers preceded by their count. Raises CorruptBatch, IndexError."""
         known = self._sections.get(section)
         return self._headers(section) if known is None else known
 

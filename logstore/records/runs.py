@@ -47,9 +47,9 @@ class _Layout(NamedTuple):
 
 
 def take_run(reader: Reader, left: int) -> bool:
-    """Read the run that comes next, of at most ``left`` records; False when there is none.
+    """Read the next run, of up to ``left`` records; False if there is none.
 
-    Raises IndexError or CorruptBatch when the next record is damaged.
+    Raises IndexError or CorruptBatch if the next record is damaged.
     """
     data, at = reader.data, reader.at
     layout = _layout(data, at)
@@ -81,7 +81,7 @@ def take_run(reader: Reader, left: int) -> bool:
 
 
 def _layout(data: bytes, at: int) -> _Layout | None:
-    """The first record's layout; None for one that the loop must read."""
+    """The first record's layout; None for a record that the loop must read."""
     zigzag, start = decoded(data, at)
     end = start + (zigzag >> 1)
     _, offset_at = decoded(data, start + 1, 10)
@@ -116,7 +116,7 @@ def _layout(data: bytes, at: int) -> _Layout | None:
 
 
 def _alike(data: bytes, at: int, width: int, count: int, size: int) -> int:
-    """How many records, at most ``count``, have the same bytes here as the first: at least one."""
+    """How many records, up to ``count``, have the same bytes here as the first: at least one."""
     if width * COLUMN > count:
         same = map(
             data.startswith, repeat(data[at : at + width]), range(at, at + count * size, size)
@@ -134,7 +134,7 @@ def _column(data: bytes, at: int, count: int, size: int) -> bytes:
 
 
 def _timestamps(reader: Reader, count: int, layout: _Layout) -> list[int]:
-    """The timestamps of as many records, at most ``count``, as have deltas equally wide."""
+    """The timestamps of the records, up to ``count``, whose deltas are equally wide."""
     base = reader.base_timestamp_ms
     at = reader.at + layout.timestamp_at
     low = _column(reader.data, at, count, layout.size)
@@ -148,7 +148,7 @@ def _timestamps(reader: Reader, count: int, layout: _Layout) -> list[int]:
 
 
 def _offsets_follow(data: bytes, at: int, count: int, layout: _Layout) -> bool:
-    """Whether each offset delta is one more than the last; a compacted batch has gaps."""
+    """Whether each offset delta is one more than the one before; a compacted batch has gaps."""
     at += layout.offset_at
     first, end = layout.offset_delta, layout.offset_delta + count
     low = _column(data, at, count, layout.size)

@@ -31,8 +31,8 @@ def encoded(value: int) -> bytes:
 def decoded(data: bytes, at: int, bytes_max: int = 5) -> tuple[int, int]:
     """The number at ``at``, still zigzag, and where it ends.
 
-    ``bytes_max`` is 5 for a 32-bit number, 10 for a 64-bit one. Raises CorruptBatch when it is
-    longer or has more bits, IndexError when ``data`` ends before it.
+    ``bytes_max`` is 5 for a 32-bit number, 10 for a 64-bit one. Raises CorruptBatch if it is longer
+    or has more bits, IndexError if ``data`` ends before it.
     """
     zigzag = shift = 0
     for position in range(at, at + bytes_max):
@@ -47,7 +47,7 @@ def decoded(data: bytes, at: int, bytes_max: int = 5) -> tuple[int, int]:
 
 
 def signed(zigzag: int) -> int:
-    """The number that a zigzag number stands for."""
+    """The signed value of a zigzag number."""
     return (zigzag >> 1) ^ -(zigzag & 1)
 
 
