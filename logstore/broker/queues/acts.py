@@ -58,11 +58,14 @@ class _Publication:
         self._look()
 
     def _again(self) -> None:
-        """A queue knows now whether it has room: in a turn of its own, since it may have failed."""
+        """Offer the message again: a queue now knows whether it has room.
+
+        In a turn of its own, since the queue may have failed.
+        """
         self._vhost.soon(self.offer)
 
     def _wake(self) -> None:
-        """From any thread."""
+        """Schedule a look. Called from any thread."""
         self._vhost.soon(self._look)
 
     def _look(self) -> None:
@@ -103,28 +106,30 @@ class Fetched:
         self.hands = _Hands()
 
     def end(self, settle: Callable[[Group], object]) -> None:
-        """One of ``settled``, ``rejected``, ``returned`` and ``given_back``. Once."""
+        """End the fetch with one of ``settled``, ``rejected``, ``returned`` and ``given_back``.
+        Call once.
+        """
         for group in self.hands.unacked.drain():
             settle(group)
 
 
 def settled(group: Group) -> None:
-    """They are done with."""
+    """Settle the messages."""
     group.queue.settle(group)
 
 
 def rejected(group: Group) -> None:
-    """They die: to the queue's dead letter exchange, if it has one."""
+    """Dead-letter the messages, or drop them if the queue has no dead letter exchange."""
     group.queue.reject(group)
 
 
 def returned(group: Group) -> None:
-    """They are ready again, at their places, and have failed once more."""
+    """Return the messages to their places in the queue, as failed once more."""
     group.queue.release(group)
 
 
 def given_back(group: Group) -> None:
-    """They are ready again, at their places; somebody has only looked at them."""
+    """Return the messages to their places in the queue, as never delivered."""
     group.queue.release(group, failed=False)
 
 
@@ -136,9 +141,9 @@ def fetch(
     *,
     bytes_max: int = FETCHED_BYTES_MAX,
 ) -> None:
-    """Fetch the first ``count`` that are ready, or as many as there are, within bounds.
+    """Fetch the first ``count`` ready messages, or as many as there are, within bounds.
 
-    ``then`` gets them all together, and is to ``end`` them.
+    ``then`` gets them all together, and must ``end`` them.
     """
     _Fetching(vhost, queue, min(count, FETCHED_MAX), bytes_max, then).go_on()
 
@@ -160,7 +165,7 @@ class _Fetching:
         self._inside = self._here = False
 
     def go_on(self) -> None:
-        """Ask for as many as a turn may take; each may be here at once, or come later."""
+        """Ask for as many messages as a turn may take; each may come at once or later."""
         self._inside = True
         for _ in range(FETCHED_AT_ONCE):
             if self._left <= 0 or self._left_bytes <= 0:
@@ -175,7 +180,7 @@ class _Fetching:
             self._soon(self.go_on)
 
     def _ask(self) -> bool:
-        """Whether the answer is here."""
+        """Ask for one message; return whether the answer is here."""
         try:
             self._queue.get(self._fetched.hands, False, self._got)
         except LogstoreError as error:

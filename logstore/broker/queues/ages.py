@@ -21,7 +21,7 @@ _AGE = re.compile(r"([0-9]{1,19})([YMDhms])")
 
 
 def age_ms(text: str) -> int | None:
-    """``5m`` as 300,000 ms; None for what is no length of time, or a longer one than 64 bits."""
+    """Parse an age to ms, such as ``5m``; None: it is not an age, or above 64 bits."""
     found = _AGE.fullmatch(text)
     if found is None:
         return None

@@ -70,7 +70,7 @@ def spread(bits: int, stride: int) -> int:
 
 
 def include(bits: Bits, first: int, count: int) -> None:
-    """Put ``count`` offsets in a row into the set."""
+    """Add ``count`` consecutive offsets to the set."""
     for block, mask in span(first, count):
         bits[block] = bits.get(block, 0) | mask
 
@@ -96,7 +96,7 @@ def within(bits: Bits, first: int, upto: int) -> list[tuple[int, int]]:
 
 
 def exclude(bits: Bits, first: int, upto: int) -> int:
-    """Take the offsets from ``first`` to before ``upto`` out of the set; how many were in it."""
+    """Remove the offsets from ``first`` up to ``upto`` from the set; return how many were in it."""
     gone = 0
     for block, mask in within(bits, first, upto):
         had = bits[block]
@@ -110,7 +110,7 @@ def exclude(bits: Bits, first: int, upto: int) -> int:
 
 
 def size(bits: Bits) -> int:
-    """How many offsets are in the set."""
+    """Return how many offsets are in the set."""
     return sum(map(int.bit_count, bits.values()))
 
 
@@ -143,7 +143,7 @@ def runs(bits: Bits) -> Iterator[tuple[int, int]]:
 
 
 def encode(bits: Bits) -> bytes:
-    """The set as bytes; ``decode`` reads them back."""
+    """Encode the set; ``decode`` reverses this."""
     out: list[bytes] = []
     last = -1
     blocks = sorted(bits)
@@ -161,7 +161,9 @@ def encode(bits: Bits) -> bytes:
 
 
 def _entry(bits: Bits, block: int, mask: int) -> tuple[int, bytes]:
-    """The entry that begins with this block: the last block that it tells, and its bytes."""
+    """Return the entry that begins with this block: the last block that it covers, and
+    its bytes.
+    """
     low = mask & -mask
     many = mask.bit_count()
     after = mask + low  # a power of two where the bits are one run
@@ -184,9 +186,9 @@ def _entry(bits: Bits, block: int, mask: int) -> tuple[int, bytes]:
 
 
 def decode(data: Packed) -> Iterator[Piece]:
-    """The pieces of a set, ascending and apart. Raises CorruptStore.
+    """Yield the pieces of a set, ascending and disjoint. Raises CorruptStore.
 
-    A run comes as one piece, however long: whoever puts it into a set first sees whether it fits.
+    A run is one piece, however long: a caller that adds it to a set must first check that it fits.
     """
     block = -1
     for _ in range(data.number()):
@@ -206,7 +208,7 @@ def decode(data: Packed) -> Iterator[Piece]:
 
 
 def _block(data: Packed, kind: int) -> int:
-    """The bits of one block, told one by one or all."""
+    """Decode the bits of one block, listed one by one or as a mask."""
     if kind == _RAW:
         mask = int.from_bytes(data.bytes(_RAW_BYTES), "little")
         if not mask:
@@ -225,7 +227,7 @@ def _block(data: Packed, kind: int) -> int:
 
 
 def decode_set(data: Packed, below: int) -> Bits:
-    """A whole set, all of it below this offset. Raises CorruptStore."""
+    """Decode a whole set, of which all offsets are below ``below``. Raises CorruptStore."""
     bits: Bits = {}
     for first, count, mask in decode(data):
         if first + (count or mask.bit_length()) > below:
@@ -240,12 +242,12 @@ def decode_set(data: Packed, below: int) -> Bits:
 
 
 def size_of(bits: Bits) -> int:
-    """How many there are."""
+    """Return the number of offsets in the set."""
     return sum(map(int.bit_count, bits.values())) if bits else 0
 
 
 def offsets_of(bits: Bits) -> Iterator[int]:
-    """One after the other, block by block."""
+    """Yield the offsets one by one, block by block."""
     for block, mask in bits.items():
         for first, length in runs_of(mask):
             base = (block << BLOCK_SHIFT) + first

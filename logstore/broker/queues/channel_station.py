@@ -64,7 +64,9 @@ class ChannelStation:
         return None
 
     def _opened(self, _: object) -> None:
-        """What could not be opened says so to who publishes."""
+        """Publish the parked messages. If a log could not be opened, its publishers get
+        the error.
+        """
         parked, self._parked = self._parked, []
         for payloads, waiting, size in parked:
             self._tell_parked(-size)

@@ -32,7 +32,7 @@ class Served(Protocol):
     totals: QueueTotals
 
     def touch(self) -> None:
-        """Something is settled."""
+        """Note that messages were settled."""
 
 
 class Consumers:
@@ -41,7 +41,7 @@ class Consumers:
     __slots__ = ("_queue", "_showing", "_turns", "_used", "active", "there", "timeouts")
 
     def __init__(self, queue: Served, showing: Showing, used: Callable[[], None]) -> None:
-        """``used``: something that lasts was given out."""
+        """``used``: called when a lasting message was delivered."""
         self.there: list[Subscription] = []  # by priority, then as they came
         self.active: Subscription | None = None  # the one that is served, if it is a single one
         self.timeouts = Timeouts(queue.limits.consumer_timeout_ms)
@@ -51,7 +51,7 @@ class Consumers:
         self._turns: Turns[Subscription] | None = None  # of several
 
     def add(self, subscription: Subscription) -> None:
-        """Behind all of its priority. Raises ExclusiveUse."""
+        """Add a consumer, behind all of its priority. Raises ExclusiveUse."""
         there, queue = self.there, self._queue
         if (
             (there and (subscription.exclusive or there[0].exclusive))
@@ -70,7 +70,7 @@ class Consumers:
             self.active = there[0]
 
     def remove(self, subscription: Subscription) -> None:
-        """It is one of them."""
+        """Remove a consumer, which must be present."""
         self.there.remove(subscription)
         if self._turns is not None:
             self._turns.remove(subscription)
@@ -81,24 +81,24 @@ class Consumers:
             self.active = self.there[0] if self.there else None
 
     def clear(self) -> list[Subscription]:
-        """Forget all of them: who that was."""
+        """Remove all consumers, and return them."""
         found, self.there, self._turns = self.there, [], None
         self.active = None
         return found
 
     def _waits(self) -> bool:
-        """Whether some message could be given out."""
+        """Whether a message could be delivered."""
         return any(lane.head is not None for lane in self._queue.stock.order)
 
     def none_has_room(self) -> None:
-        """Nobody can take anything: if messages wait, everybody was passed over."""
+        """Note that no consumer has room: if messages wait, all were passed over."""
         if self._turns is not None and self._waits():
             self._turns.none_has_room()
 
     def rooms(self, *, every: bool = False) -> list[tuple[Subscription, int]]:
-        """The consumers to be served now, the next one first, and how many each may have.
+        """Return the consumers to be served now, the next one first, each with its room.
 
-        ``every``: also those of lower priorities than the highest that has room.
+        ``every``: include those with lower priorities than the highest that has room.
         """
         if self._queue.limits.single_active:
             candidates = [] if self.active is None else [self.active]
@@ -120,7 +120,7 @@ class Consumers:
         return found if self._turns is None else _within_channels(self._turns.next(found))
 
     def push(self, rooms: list[tuple[Subscription, int]], chunks: list[Chunk], now_ms: int) -> None:
-        """Send these to those who have such rooms, which are enough."""
+        """Deliver the chunks to these consumers, whose rooms are large enough."""
         deliveries = self.deliveries(chunks)
         if len(rooms) == 1:
             consumer = rooms[0][0]
@@ -146,7 +146,9 @@ class Consumers:
         self._count_again(chunks)
 
     def hands(self) -> Hands[Subscription] | None:
-        """All who have room, for messages of which some are somebody's; None: nobody has any."""
+        """Return all consumers with room, for messages bound to a consumer; None: there
+        are none.
+        """
         rooms = self.rooms(every=True)
         if not rooms:
             return None
@@ -156,7 +158,7 @@ class Consumers:
         return Hands(holders, [room for _, room in rooms], front, [not it.no_ack for it in holders])
 
     def push_dealt(self, hands: Hands[Subscription], dealt: Dealt, now_ms: int) -> None:
-        """Send each to whom it was dealt."""
+        """Deliver each message to the consumer to which it was dealt."""
         consumers = hands.holders
         numbers: list[list[int]] = [[] for _ in consumers]
         for n, place in enumerate(dealt.places):
@@ -182,7 +184,7 @@ class Consumers:
         no_ack: bool,
         chunks: Sequence[Chunk],
     ) -> int:
-        """Let the channel have these; the first one's tag."""
+        """Deliver the chunks to the channel; return the first delivery tag."""
         queue, unacked = self._queue, channel.unacked
         first = unacked.next_tag
         for chunk in chunks:
@@ -235,11 +237,11 @@ class Consumers:
                 self._queue.totals.redelivered += len(chunk.records)
 
     def again(self, lane: Lane, record: Record) -> Delivery:
-        """One that is out, as it is sent to its consumer again."""
+        """Return an unacknowledged message as it is delivered again."""
         return self.deliveries([Chunk(lane, record.offset, [record], True, False)])[0]
 
     def deliveries(self, chunks: Iterable[Chunk]) -> list[Delivery]:
-        """These messages as consumers are sent them."""
+        """Return these messages as deliveries."""
         shown_of, found = self._showing.shown, list[Delivery]()
         last, shown = None, None
         new = tuple.__new__
@@ -260,7 +262,7 @@ class Consumers:
 
 
 def _within_channels(rooms: list[tuple[Subscription, int]]) -> list[tuple[Subscription, int]]:
-    """Consumers of one channel share what that has room for."""
+    """Limit the rooms of one channel's consumers to the room of the channel."""
     by_channel: dict[Channel, list[int]] = {}
     for n, (it, _) in enumerate(rooms):
         if not it.no_ack:

@@ -21,7 +21,7 @@ class Counts:
         self._planes: dict[int, list[int]] = {}
 
     def __bool__(self) -> bool:
-        """Whether any is above 0."""
+        """Whether any counter is above 0."""
         return bool(self._planes)
 
     def __eq__(self, other: object) -> bool:
@@ -35,7 +35,7 @@ class Counts:
         return len(self._planes)
 
     def copy(self) -> "Counts":
-        """The same counters, apart from these."""
+        """Return an independent copy."""
         copied = Counts()
         copied._planes = {block: planes.copy() for block, planes in self._planes.items()}
         return copied
@@ -47,7 +47,7 @@ class Counts:
         return sum((plane >> bit & 1) << n for n, plane in enumerate(planes))
 
     def add(self, block: int, mask: int) -> None:
-        """One more for each."""
+        """Increase the counter of each offset by 1."""
         planes = self._planes.setdefault(block, [])
         for n, plane in enumerate(planes):
             planes[n] = plane ^ mask
@@ -57,7 +57,7 @@ class Counts:
         planes.append(mask)
 
     def put(self, block: int, mask: int, count: int) -> None:
-        """From now on each has this count."""
+        """Set the counter of each offset to ``count``."""
         planes = self._planes.get(block, [])
         planes += [0] * (count.bit_length() - len(planes))
         for n, plane in enumerate(planes):
@@ -65,7 +65,7 @@ class Counts:
         self._keep(block, planes)
 
     def clear(self, block: int, mask: int) -> None:
-        """From now on each has the count 0."""
+        """Set the counter of each offset to 0."""
         if block in self._planes:
             self._keep(block, [plane & ~mask for plane in self._planes[block]])
 
@@ -78,7 +78,7 @@ class Counts:
             self._planes.pop(block, None)
 
     def at_least(self, block: int, mask: int, count: int) -> int:
-        """Those that have this count, which is at least 1, or a larger one."""
+        """Return the offsets whose counter is ``count`` or more; ``count`` is at least 1."""
         planes = self._planes.get(block, [])
         if count.bit_length() > len(planes):
             return 0
@@ -93,7 +93,7 @@ class Counts:
         return more | equal
 
     def within(self, bits: Bits) -> ByCount:
-        """The offsets of a set, by their counts; those with the count 0 are left out."""
+        """Group the offsets of a set by their counts, without those with count 0."""
         found: ByCount = {}
         for block, mask in bits.items():
             for count, those in self._apart(block, mask):
@@ -113,7 +113,7 @@ class Counts:
         return ((count, those) for count, those in sorted(apart.items()) if count and those)
 
     def keep(self, bits: Bits) -> None:
-        """Forget all that are not in the set."""
+        """Set the counters of all offsets outside the set to 0."""
         for block in list(self._planes):
             mask = bits.get(block, 0)
             self._keep(block, [plane & mask for plane in self._planes[block]])

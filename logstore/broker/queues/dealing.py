@@ -9,7 +9,7 @@ class Ranked(Protocol):
 
     @property
     def priority(self) -> int:
-        """Those of a higher one come first."""
+        """The consumer's priority; higher ones are served first."""
 
     @property
     def channel(self) -> object: ...
@@ -29,12 +29,12 @@ class Turns(Generic[Consumer]):
     __slots__ = ("_passed", "order")
 
     def __init__(self, consumers: Iterable[Consumer] = (), *, passed: bool = False) -> None:
-        """``passed``: messages wait, so all of these were passed over."""
+        """``passed``: messages wait, so all of these consumers were passed over."""
         self.order = list(consumers)  # by priority, and the next one first
         self._passed = list(self.order) if passed else []
 
     def add(self, consumer: Consumer) -> None:
-        """Behind all of its priority."""
+        """Add a consumer, behind all of its priority."""
         place = sum(1 for it in self.order if it.priority >= consumer.priority)
         self.order.insert(place, consumer)
 
@@ -44,7 +44,7 @@ class Turns(Generic[Consumer]):
             self._passed.remove(consumer)
 
     def next(self, rooms: Sequence[tuple[Consumer, int]]) -> list[tuple[Consumer, int]]:
-        """Who has room, in ``order``; here as they are to be served."""
+        """Return the consumers with room, given in ``order``, in the order of serving."""
         if not self._passed:
             return list(rooms)
         room_of = dict(rooms)
@@ -55,7 +55,7 @@ class Turns(Generic[Consumer]):
         return [(it, room_of[it]) for it in self.order if it in room_of]
 
     def served(self, rooms: Sequence[tuple[Consumer, int]], hands: Sequence[list[int]]) -> None:
-        """Those of ``next`` were dealt these."""
+        """Note that the consumers from ``next`` were dealt these hands."""
         had = {it: hand for (it, _), hand in zip(rooms, hands, strict=True) if hand}
         priority = max(had, key=lambda it: had[it][0]).priority
         turns = [it for it in self.order if it.priority == priority]
@@ -74,7 +74,7 @@ class Turns(Generic[Consumer]):
             self._last(it)
 
     def none_has_room(self) -> None:
-        """Messages wait, and nobody can take them."""
+        """Note that messages wait, and that no consumer can take them."""
         for it in self.order:
             self._pass(it)
 
@@ -88,9 +88,9 @@ class Turns(Generic[Consumer]):
 
 
 def deal(count: int, rooms: Sequence[int]) -> list[list[int]]:
-    """The numbers 0 to ``count - 1``, dealt in turn to as many hands as there are rooms.
+    """Deal the numbers 0 to ``count - 1`` in turn to as many hands as there are rooms.
 
-    A hand that is full is passed over; there is room for all of them.
+    A full hand is passed over; the rooms are large enough for all numbers.
     """
     hands: list[list[int]] = [[] for _ in rooms]
     waiting = [n for n, room in enumerate(rooms) if room > 0]
@@ -109,7 +109,9 @@ def deal(count: int, rooms: Sequence[int]) -> list[list[int]]:
 def in_order(
     consumers: Sequence[Consumer], hands: Sequence[list[int]]
 ) -> Iterator[tuple[Consumer, list[int]]]:
-    """Who is to be sent what, so that each channel gets its messages in their order (4.7)."""
+    """Yield each consumer with its numbers, so that each channel gets its messages in
+    order (4.7).
+    """
     by_channel: dict[object, list[int]] = {}
     for place, consumer in enumerate(consumers):
         if hands[place]:
@@ -124,7 +126,7 @@ def in_order(
 
 
 def shared(total: int, rooms: Sequence[int]) -> list[int]:
-    """Room for so many in all, given in turn to those that have such rooms of their own."""
+    """Share a total room evenly among consumers, each up to its own room."""
     given = [0] * len(rooms)
     waiting = [n for n, room in enumerate(rooms) if room > 0]
     while total > 0 and waiting:
@@ -139,7 +141,7 @@ def shared(total: int, rooms: Sequence[int]) -> list[int]:
 
 
 def strides(offsets: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Ascending offsets as runs: the first, how many, how far apart."""
+    """Return ascending offsets as runs: the first offset, the count, and the distance."""
     found: list[tuple[int, int, int]] = []
     at, total = 0, len(offsets)
     while at < total:

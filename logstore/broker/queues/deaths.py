@@ -43,7 +43,7 @@ class Dying(NamedTuple):
 
 
 def own_deaths(data: bytes) -> Own:
-    """The hidden header. What can't be read ends it."""
+    """Decode the hidden header, up to the first illegal byte."""
     found, at = [], 0
     while at + 2 <= len(data):
         reason, size = _REASONS.get(data[at]), data[at + 1]
@@ -56,12 +56,12 @@ def own_deaths(data: bytes) -> Own:
 
 
 def encode_deaths(deaths: Own) -> bytes:
-    """The reverse of ``own_deaths``."""
+    """Encode what ``own_deaths`` decodes."""
     return b"".join([_LETTERS[it] + bytes((len(queue),)) + queue for queue, it in deaths])
 
 
 def goes_in_circles(deaths: Own, target: bytes) -> bool:
-    """Whether it has died in that queue before, and nobody has rejected it since or then."""
+    """Whether the message has died in that queue before, and was not rejected then or since."""
     for queue, reason in deaths:
         if reason == REJECTED:
             return False
@@ -134,7 +134,7 @@ def _is_of(entry: Any, queue: str, reason: str) -> bool:  # noqa: ANN401  a clie
 
 
 def _count(value: Any) -> int:  # noqa: ANN401
-    """Of an entry that a client may have made; the sum must fit 64 bits."""
+    """Return the count of an entry, which a client may have made; the sum must fit into 64 bits."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62:
         return int(value)
     return 0

@@ -27,8 +27,8 @@ class DecidedOffsets:
         keeper: GroupKeeper,
         ended: Callable[[int], None],
     ) -> None:
-        """Each has the id of its topic. ``ended`` is told of the place of their record when they
-        are kept.
+        """Each offset has its topic's id. ``ended`` is called with the place of their record once
+        stored.
         """
         self.group = group
         self.kept = Pending()  # where those of groups are
@@ -37,7 +37,7 @@ class DecidedOffsets:
         self._ended = ended
 
     def record(self, now_ms: int) -> Record:
-        """What the journal is told."""
+        """Return the journal's record."""
         offsets = []
         for (_, partition), it in self._offsets.items():
             assert it.topic_id is not None
@@ -47,7 +47,7 @@ class DecidedOffsets:
         return encode_offsets(offsets), overtaken_key(self.group), (), now_ms
 
     def happened(self, place: int) -> None:
-        """The journal has it safe, there."""
+        """Store the offsets: the journal has the record safe at this place."""
         offsets = {
             key: OffsetToCommit(it.offset, it.metadata, it.leader_epoch, it.topic_id, place)
             for key, it in self._offsets.items()
@@ -60,5 +60,5 @@ class DecidedOffsets:
         self.kept.finish(keeping.error)
 
     def failed(self, error: LogstoreError) -> None:
-        """Nothing of the transaction has happened."""
+        """Fail: nothing of the transaction has happened."""
         self.kept.finish(error)

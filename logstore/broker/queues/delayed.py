@@ -115,12 +115,12 @@ class DelayedStation:
 
     @property
     def kept(self) -> Pending | None:
-        """Until the exchange is durable, if it is to be."""
+        """What finishes once the exchange is durable; None: it is, or is not to be."""
         return self._vhost.being_kept(self.name)
 
     @property
     def stock(self) -> Stock:
-        """Its messages."""
+        """The messages of the exchange."""
         return self._stock or self._make_stock()
 
     def _make_stock(self) -> Stock:
@@ -141,22 +141,22 @@ class DelayedStation:
 
     @property
     def waiting(self) -> int:
-        """How many messages it has. Right once it is open."""
+        """The number of waiting messages; exact once the exchange is open."""
         return 0 if self._stock is None else self._stock.ready + self._stock.out
 
     @property
     def failed(self) -> LogstoreError | None:
-        """Why its messages can't be had."""
+        """The error if its messages cannot be read."""
         return None if self._stock is None else self._stock.failed
 
     @property
     def schedule(self) -> Schedule | None:
-        """What is due next; None while that is not known."""
+        """The schedule of waiting messages; None: it is not known yet."""
         return self._schedule
 
     @property
     def log(self) -> Log | None:
-        """Where its messages stand; None where there never was one."""
+        """The log of its messages; None: it never had any."""
         lane = None if self._stock is None else self._stock.lanes.get(LANE)
         return None if lane is None else lane.log
 
@@ -169,7 +169,7 @@ class DelayedStation:
         self._host.work(first, second)
 
     def waits(self, offset: int) -> bool:
-        """Whether a message waits there, and does not go on just now."""
+        """Whether a message waits at this offset, and is not being published now."""
         lane = None if self._stock is None else self._stock.lanes.get(LANE)
         if lane is None or self._schedule is None or self.gone:
             return False
@@ -178,7 +178,7 @@ class DelayedStation:
         return given_out and not schedule.is_out(offset) and not schedule.is_gone(offset)
 
     def when_known(self, call: Callable[[LogstoreError | None], None]) -> None:
-        """Call it once what waits is known, or why it can't be."""
+        """Call ``call`` once the waiting messages are known, or with the error."""
         if self.failed is not None:
             call(self.failed)
         elif self._stock is None or not self._stock.names() or self._there_upto == 0:
@@ -188,7 +188,7 @@ class DelayedStation:
             self._stock.when_open(self.wake)
 
     def cancel(self, entry: Entry, then: Callable[[LogstoreError | None], object]) -> None:
-        """Have one that waits not go on."""
+        """Cancel a waiting message."""
         schedule = self._schedule
         assert schedule is not None
         schedule.take(entry)
@@ -204,7 +204,7 @@ class DelayedStation:
         self._settle([entry.offset], done)
 
     def _look_whether_known(self, lane: Lane) -> None:
-        """Whether all was looked at that was there at the start."""
+        """Note whether all messages from before the start were looked at."""
         if self._there_upto and not self._fresh:
             head = lane.head
             if head is None or head >= self._there_upto:
@@ -272,17 +272,17 @@ class DelayedStation:
     # Time
 
     def wake(self) -> None:
-        """There is news, or it is time."""
+        """Schedule ``look``: there is news, or a message is due."""
         if not self._awake and not self.gone:
             self._awake = True
             self._vhost.soon(self.look)
 
     def _wake_from_afar(self) -> None:
-        """From any thread."""
+        """Schedule ``look``. Called from any thread."""
         self._vhost.soon(self.look)
 
     def look(self) -> None:
-        """Do what there is to do, within bounds."""
+        """Read new records and publish due messages, within bounds."""
         self._awake = False
         if self.gone or self._stock is None:
             return
@@ -331,14 +331,16 @@ class DelayedStation:
     # The index, asked first
 
     def _begin(self, lane: Lane, now_ms: int) -> None:
-        """What it knows need not be read again."""
+        """Begin with the index, whose records need not be read again."""
         if not self._asking and now_ms >= self._read_ms:
             # All that there was when the log was opened: what came since is in no index.
             self._clip(lane, Entry(0, 0), lane.seen)
 
     def _clip(self, lane: Lane, first: Entry, end: int) -> None:
-        """Have entries from there on removed whose records the log has lost with its end: others
-        will stand there. Some at a time; while there are any, the mark stays beyond the end.
+        """Remove index entries whose records were lost with the end of the log.
+
+        Other records will get their offsets. It removes some at a time; while any are left, the
+        mark stays beyond the end.
         """
         self._asking = True
         index, key = self._host.schedules.index, of_exchange(self._id)
@@ -385,7 +387,7 @@ class DelayedStation:
         Pending(keeping).then(removed)
 
     def _know(self, lane: Lane, mark: int) -> None:
-        """All below the mark is in the index, as far as it is not settled."""
+        """Note that all unsettled records below the mark are in the index."""
         if mark:
             lane.settlement.take(MANY, mark)
         self._schedule = Schedule(Entry(0, 0) if mark else None)
@@ -399,7 +401,7 @@ class DelayedStation:
     # Looking at what came
 
     def _scan(self, schedule: Schedule, lane: Lane) -> bool:
-        """See when new records are due; whether there are more."""
+        """Schedule some new records; return whether there are more."""
         if not self._fresh and schedule.unwritten < UNWRITTEN_MAX:
             self._read(lane)
         for _ in range(min(LOOKED_AT_MAX, len(self._fresh))):
@@ -409,7 +411,7 @@ class DelayedStation:
         return bool(self._fresh) or (lane.head is not None and not self._cold and not full)
 
     def _read(self, lane: Lane) -> None:
-        """Records that nobody has looked at, some of them."""
+        """Read some records that were not looked at yet."""
         head = lane.head
         if head is None or lane.log is None:
             return
@@ -442,7 +444,7 @@ class DelayedStation:
             self._settle(gaps, lambda error: None)
 
     def _pass_over(self, lane: Lane, offset: int, error: CorruptBatch) -> None:
-        """It stays unsettled, and is not lost sight of: the next start looks again."""
+        """Pass over a damaged record: it stays unsettled, and the next start looks at it again."""
         assert lane.log is not None
         self._tell(error)
         following = lane.log.following(offset)
@@ -456,7 +458,7 @@ class DelayedStation:
     # Moving
 
     def _move(self, schedule: Schedule, lane: Lane, now_ms: int) -> bool:
-        """Have some go on whose time has come; whether there are more."""
+        """Publish some due messages; return whether there are more."""
         due = [offsets for at_ms, offsets in self._later if at_ms <= now_ms]
         self._later = [it for it in self._later if it[0] > now_ms]
         for offsets in due:
@@ -479,7 +481,9 @@ class DelayedStation:
         return not self._cold and next_ms is not None and next_ms <= now_ms
 
     def _records(self, lane: Lane, offsets: list[int]) -> tuple[list[Record], list[int], list[int]]:
-        """Those that can be read now; those that are not there; those that are left for later."""
+        """Return the records that can be read now, the missing offsets, and the offsets left for
+        later.
+        """
         assert lane.log is not None
         offsets.sort()
         found: list[Record] = []
@@ -561,7 +565,7 @@ class DelayedStation:
         done: Callable[[LogstoreError | None], None],
         held: Transaction | None = None,
     ) -> None:
-        """With all that the transaction brings, or by themselves."""
+        """Settle the offsets, with the transaction ``held`` or by themselves."""
         held = Transaction() if held is None else held
         blocks: Bits = {}
         for offset in offsets:
@@ -617,7 +621,7 @@ class DelayedStation:
         Pending(keeping).then(written)
 
     def _mark(self, schedule: Schedule, lane: Lane) -> int:
-        """All below is in the index now, or settled."""
+        """Return the offset below which all records are in the index or settled."""
         mark = min(lane.settlement.cursor, self._damaged, schedule.first_new)
         if self._fresh:
             mark = min(mark, min(it.offset for it in self._fresh))
@@ -648,7 +652,7 @@ class DelayedStation:
         self._host.work(read, loaded)
 
     def _check(self, schedule: Schedule, lane: Lane) -> None:
-        """Whatever is not settled is in the schedule, or it would wait for ever."""
+        """Check that every unsettled record is scheduled, since it would otherwise wait forever."""
         if schedule.near + schedule.out + self._damage >= lane.settlement.out:
             return
         known = {it.offset for it in schedule.first(NEAR_MAX * 2)}
@@ -666,8 +670,9 @@ class DelayedStation:
 
 
 def _stale(index: ScheduleIndex, key: bytes, first: Entry, end: int, mark: int) -> _Stale:
-    """Entries from ``first`` on whose offsets are not below ``end``: of so many pages as have
-    some thousand, at most. Raises LogstoreError.
+    """Return entries from ``first`` on with offsets of at least ``end``.
+
+    It reads as many pages as hold a few thousand of them at most. Raises LogstoreError.
     """
     found: list[Entry] = []
     while len(found) < NEAR_MAX:

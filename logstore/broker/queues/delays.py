@@ -38,7 +38,7 @@ class Delays:
         return self._heap[0].at_ms if self._heap else NO_TIME
 
     def due(self, now_ms: int) -> Iterator[Delayed]:
-        """Those whose time has come; so many at most."""
+        """Yield the messages whose time has come, up to a maximum."""
         left = DUE_MAX
         while left > 0 and self._heap and self._heap[0].at_ms <= now_ms:
             delayed = heappop(self._heap)

@@ -72,7 +72,7 @@ class DeadLetters:
         commit: Commit | None,
         wake: Callable[[], None],
     ) -> None:
-        """``commit``: None where there are no held transactions."""
+        """``commit``: None if there are no held transactions."""
         self.dropped = 0  # that no queue took, or that one refused
         self._queue = queue
         self._limits = limits
@@ -88,23 +88,25 @@ class DeadLetters:
         self._leaving = False
 
     def __len__(self) -> int:
-        """How many have died, and are here still."""
+        """The number of dead messages that are still here."""
         parts = [*self._dying, *(it for _, it in self._retained)]
         parts += [part for step in self._steps for part in step.parts]
         return sum(part.bits.bit_count() for part in parts)
 
     @property
     def moving(self) -> bool:
-        """Whether copies are on their way: one that ends here now is sent again later."""
+        """Whether copies are on their way. A failed copy is sent again later."""
         return bool(self._steps)
 
     @property
     def deadline_ms(self) -> int:
-        """When something is to be tried again."""
+        """The time of the next retry."""
         return min((at for at, _ in self._retained), default=NO_TIME)
 
     def limit(self, limits: Limits) -> None:
-        """Another policy counts. What is dying goes by that; without an exchange, nowhere."""
+        """Apply another policy, also to messages that are dying: without an exchange they are
+        dropped.
+        """
         self._limits = limits
         if limits.dead_letter_exchange is None:
             parts = [*self._dying, *(it for _, it in self._retained)]
@@ -114,7 +116,7 @@ class DeadLetters:
             self._dying = deque()
 
     def die(self, lane: Lane, first: int, bits: int, reason: str) -> None:
-        """These, which are out, are to go."""
+        """Dead-letter these messages, which are unacknowledged."""
         if self._limits.dead_letter_exchange is None:
             self._stock.settle(lane.number, first, bits)
         else:
@@ -124,9 +126,9 @@ class DeadLetters:
     def die_with(
         self, held: Transaction, lane: Lane, first: int, bits: int, reason: str, now_ms: int
     ) -> bool:
-        """These, which are out, are to go as a part of a transaction; whether they can.
+        """Dead-letter these messages within a transaction; return whether that is possible.
 
-        Else nothing was done: one must be read first, is to be tried again and again, or goes to a
+        If not, nothing was done: one of them must be read first, must be retried, or goes to a
         queue that does not last.
         """
         if self._commit is None:
@@ -152,7 +154,7 @@ class DeadLetters:
         return True
 
     def step(self, now_ms: int) -> bool:
-        """Settle what has arrived, send some more; whether there is more to be sent now."""
+        """Settle arrived messages and send some more; return whether there is more to send now."""
         self._steps = [it for it in self._steps if not self._arrived(it, now_ms)]
         if self._retained and self._retained[0][0] <= now_ms:
             due = [part for at, part in self._retained if at <= now_ms]
@@ -165,17 +167,17 @@ class DeadLetters:
         return bool(self._dying) and len(self._steps) < STEPS_MAX
 
     def leave(self) -> None:
-        """The queue is deleted: what nobody takes now is not tried again."""
+        """Prepare for the deletion of the queue: messages that are refused now are not retried."""
         self._leaving = True
         self._retained = []
 
     @property
     def unsent(self) -> bool:
-        """Whether some are to be sent yet, for the first time."""
+        """Whether some messages were never sent yet."""
         return bool(self._dying)
 
     def close(self) -> None:
-        """Nobody waits for what is on its way."""
+        """Stop waiting for messages on their way."""
         for step in self._steps:
             if step.waiting is not None:
                 step.waiting.close()
@@ -191,7 +193,7 @@ class DeadLetters:
         return True
 
     def _send_some(self, now_ms: int) -> bool:
-        """One step; False: the first has to be read from disk."""
+        """Send some messages; False: the first one must be read from disk."""
         letters: list[DeadLetter] = []
         places: list[_Part] = []  # of each letter: one bit
         room = STEP_BYTES
@@ -218,7 +220,7 @@ class DeadLetters:
         return bool(letters) or not waits
 
     def _waits(self, lane: Lane, offset: int) -> bool:
-        """Whether the record is there and has to be fetched."""
+        """Whether the record must be read from disk first."""
         return lane.windows.find(lane, offset) is None
 
     def _letter(self, record: Record, reason: str, now_ms: int) -> DeadLetter:
@@ -279,8 +281,9 @@ class DeadLetters:
             self._stock.settle(part.lane.number, part.first, part.bits)
 
     def _move(self, held: Transaction, going: list[_Part], moved: list[_Part], now_ms: int) -> None:
-        """``moved``: settled here, and there, in one. Others go to queues that do not last: they
-        are settled once they are there.
+        """Move messages: those in ``moved`` are settled here and stored there atomically.
+
+        The others go to queues that do not last: they are settled once they have arrived.
         """
         for part in moved:
             held.settle(self._queue, part.lane.number, part.first, part.bits)
@@ -301,7 +304,7 @@ class DeadLetters:
 
 
 def _less(parts: list[_Part], without: list[_Part]) -> list[_Part]:
-    """What is in the one and not in the other, message by message."""
+    """Return the messages in ``parts`` that are not in ``without``, one by one."""
     gone = {(it.lane.number, offset) for it in without for offset, _ in _one_by_one(it)}
     return [
         it._replace(first=offset, bits=1)
@@ -312,7 +315,7 @@ def _less(parts: list[_Part], without: list[_Part]) -> list[_Part]:
 
 
 def _one_by_one(part: _Part) -> list[tuple[int, int]]:
-    """Each offset, with the bits above it that are left then."""
+    """Return each offset with the bits above it that are left after it."""
     found = []
     for first, length in runs_of(part.bits):
         bits = range(first, first + length)
@@ -329,7 +332,7 @@ def _after(part: _Part, offset: int, left: int) -> _Part:
 
 
 def _joined(parts: list[_Part]) -> list[_Part]:
-    """Single messages as few parts: those in a row of one lane are one."""
+    """Combine single messages into few parts: consecutive ones of a lane become one."""
     found: list[_Part] = []
     for part in parts:
         last = found[-1] if found else None

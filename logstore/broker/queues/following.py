@@ -48,8 +48,9 @@ class Following:
     """The following of one node. In the sessions' thread."""
 
     def __init__(self, model: Model, kept: KeptRouting, owns: Owns = lambda queue: False) -> None:
-        """``kept``: as the model has been made of it. ``owns``: whether what a queue has is this
-        node's to delete, when another one has deleted the queue.
+        """``kept``: the stored state from which the model was made.
+
+        ``owns``: whether this node deletes the messages of a queue that another node has deleted.
         """
         self._model = model
         self._owns = owns
@@ -62,7 +63,7 @@ class Following:
             self._known_binding(row)
 
     def show(self, news: KeptNews) -> None:
-        """What has changed, in its order. Raises nothing."""
+        """Apply changes of another process, in order. Raises nothing."""
         for fact in news.gone:
             if isinstance(fact, KeptVhost):  # first: with it all goes that it has
                 self._leave_vhost(fact)

@@ -28,7 +28,7 @@ Table = Mapping[str, Any]
 
 
 def name_of(text: str, what: str = "name") -> bytes:
-    """Raises InvalidName for one that is too long, or holds half a character."""
+    """Return a name as bytes. Raises InvalidName if it is too long or has a lone surrogate."""
     if not isinstance(text, str):
         raise TypeError(f"a {what} is a str, not {type(text).__name__}")
     try:
@@ -43,7 +43,7 @@ def name_of(text: str, what: str = "name") -> bytes:
 
 
 def number(given: object, what: str, low: int, high: int) -> int:
-    """Raises TypeError, ValueError."""
+    """Return a checked integer. Raises TypeError, ValueError."""
     if not isinstance(given, int) or isinstance(given, bool):
         raise TypeError(f"{what} is an int, not {type(given).__name__}")
     if not low <= given <= high:
@@ -52,10 +52,10 @@ def number(given: object, what: str, low: int, high: int) -> int:
 
 
 def value(given: Any, deep: int = 0) -> Any:  # noqa: ANN401  what a table holds
-    """A value as tables have it: times become AMQP's.
+    """Return a value for a table; a datetime becomes an AMQP timestamp.
 
-    Raises TypeError for what they can't hold, ValueError for what does not fit: a number beyond
-    64 bits, half a character, or more tables in each other than any consumer would read.
+    Raises TypeError for an unsupported type, ValueError for a value that does not fit: a number
+    above 64 bits, a lone surrogate, or tables nested deeper than consumers read.
     """
     if deep > NESTED_MAX:
         raise ValueError(f"tables nested more than {NESTED_MAX} deep")
@@ -91,7 +91,7 @@ def _name(given: object) -> str:
 
 
 def table(given: Table | None, what: str) -> dict[str, Any]:
-    """A table, which is what it is called. Raises TypeError, ValueError."""
+    """Return a checked table; ``what`` names it in errors. Raises TypeError, ValueError."""
     if given is None:
         return {}
     if not isinstance(given, Mapping):
@@ -101,7 +101,10 @@ def table(given: Table | None, what: str) -> dict[str, Any]:
 
 
 def argument_table(arguments: Table | None, given: Table) -> dict[str, Any]:
-    """``max_priority=5`` is ``x-max-priority``. Raises Refused for one that no queue knows."""
+    """Return the queue arguments; ``max_priority=5`` is ``x-max-priority``.
+
+    Raises Refused for an unknown one.
+    """
     found = table(arguments, "arguments")
     known = {it.decode().removeprefix("x-").replace("-", "_"): it.decode() for it in CHECKS}
     for name, it in given.items():
@@ -116,7 +119,7 @@ def argument_table(arguments: Table | None, given: Table) -> dict[str, Any]:
 
 
 def _seconds(given: datetime) -> int:
-    """Since 1970, as AMQP counts them. Raises ValueError."""
+    """Return the seconds since 1970, as in AMQP. Raises ValueError."""
     try:
         seconds = int(given.timestamp())
     except (OverflowError, OSError, ValueError):  # of no year that the platform knows
@@ -127,7 +130,7 @@ def _seconds(given: datetime) -> int:
 
 
 def property_of(name: str, given: Any) -> Any:  # noqa: ANN401
-    """One property, not None. Raises TypeError, ValueError."""
+    """Return a checked property, which is not None. Raises TypeError, ValueError."""
     if name not in Properties._fields:
         raise TypeError(f"no property {name!r}{nearest(name, Properties._fields)}")
     if name == "timestamp" and isinstance(given, datetime):
@@ -146,7 +149,10 @@ def property_of(name: str, given: Any) -> Any:  # noqa: ANN401
 def message_of(
     exchange: bytes, body: bytes, key: str, headers: Table | None, given: Table
 ) -> Message:
-    """Raises TypeError, ValueError; InvalidName; Refused for a body that is too large."""
+    """Return a checked message.
+
+    Raises TypeError, ValueError; InvalidName; Refused for a body that is too large.
+    """
     if not isinstance(body, bytes | bytearray | memoryview):
         raise TypeError(f"a body is bytes, not {type(body).__name__}")
     if len(body) > BODY_BYTES_MAX:

@@ -38,9 +38,10 @@ class Governing:
         there: Callable[[str], Policy | None],
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """``keep``: has policies kept, and others, by their names, forgotten. ``apply``: has a
-        queue, or an exchange of this name, ask which policy counts. ``there``: the one of this
-        name that is kept, or about to be.
+        """``keep``: stores some policies and forgets others, by name.
+
+        ``apply``: lets a queue, or an exchange of this name, look up its policy. ``there``: returns
+        the policy of this name that is stored, or about to be.
         """
         self._policies = policies
         self._keep = keep
@@ -55,9 +56,9 @@ class Governing:
         self._counting: dict[str, Policy | None] = {}  # as they are to be, of those not kept yet
 
     def change(self, put: Sequence[Policy] = (), removed: Sequence[str] = ()) -> Pending:
-        """These count then, in the place of those of their names; others, by name, do not.
+        """Set these policies, replacing those with the same names, and remove others by name.
 
-        All of it or nothing. Done once it is kept, and everything has asked which counts. Raises
+        All changes or none are made. Finishes once they are stored and applied everywhere. Raises
         InvalidPolicy, TooManyPolicies.
         """
         for policy in put:
@@ -112,7 +113,7 @@ class Governing:
             self._begin()
 
     def _begin(self) -> None:
-        """Go through all there is."""
+        """Begin to apply the policies to all queues and exchanges."""
         self._told, self._next = self._next, []
         self._left = [*self._exchanges(), *self._queues()]
         self._step()

@@ -54,14 +54,14 @@ class HandOvers:
 
     @property
     def sent(self) -> Mapping[int, Sent]:
-        """By our packet identifiers, as they were sent. Made anew."""
+        """The sent messages by packet identifier, in order of sending. A new mapping."""
         received = self._received
         return {
             pid: Sent(*place, received=pid in received) for pid, place in self._places.items()
         }  # fmt: skip
 
     def copy(self) -> "HandOvers":
-        """Its own."""
+        """Return an independent copy."""
         new = HandOvers()
         new.came = self.came.copy()
         new._places = self._places.copy()
@@ -69,10 +69,10 @@ class HandOvers:
         return new
 
     def apply(self, value: bytes, what: str) -> bool:
-        """Do what the operations say; whether the session is still there.
+        """Apply the operations; return whether the session still exists.
 
-        Raises SchemaTooNew for an operation that is not known, CorruptStore for what is none of
-        ours, with ``what`` it is; the state is of no use then.
+        Raises SchemaTooNew for an unknown operation, CorruptStore with ``what`` for illegal bytes;
+        the object must not be used after that.
         """
         data = Packed(value, what)
         while data:
@@ -115,7 +115,7 @@ class HandOvers:
         self._received.difference_update(pids)
 
     def encode(self) -> bytes:
-        """The operations that make it."""
+        """Return the operations that produce this state."""
         told = told_of(CAME, sorted(self.came))
         told += sent((pid, *place) for pid, place in self._places.items())
         return told + told_of(RECEIVED, sorted(self._received))
@@ -125,14 +125,14 @@ _KNOWN: Final = frozenset({CAME, RELEASED, SENT, RECEIVED, OVER})
 
 
 def told_of(letter: bytes, pids: Iterable[int]) -> bytes:
-    """The operations about these packet identifiers, which are none that are sent."""
+    """Return the operations about these packet identifiers, other than SENT."""
     return b"".join(
         letter + packed(first) + packed(count) for first, count in _in_a_row(pids)
     )  # fmt: skip
 
 
 def sent(messages: Iterable[tuple[int, int, int, int]]) -> bytes:
-    """The operations about messages that are: packet identifier, queue, lane, offset of each."""
+    """Return the SENT operations: packet identifier, queue, lane and offset of each message."""
     out: list[bytes] = []
     first, queue, lane, offset, count = 0, 0, 0, 0, 0
     for pid, its_queue, its_lane, its_offset in messages:
@@ -148,7 +148,7 @@ def sent(messages: Iterable[tuple[int, int, int, int]]) -> bytes:
 
 
 def sent_in_a_row(first: int, count: int, queue: int, lane: int, offset: int) -> bytes:
-    """The operation about messages of one lane: packet identifiers and offsets in a row."""
+    """Return the SENT operation for consecutive packet identifiers and offsets of one lane."""
     return b"".join(
         (SENT, packed(first), packed(count), packed(queue), _byte(lane), packed(offset))
     )
@@ -160,9 +160,9 @@ def _byte(lane: int) -> bytes:
 
 
 def follow(numbers: Sequence[int]) -> bool:
-    """Whether each of them is one more than the one before it; False: or there are none.
+    """Whether the numbers are consecutive; False if there are none.
 
-    A tenth of what a loop costs.
+    This takes a tenth of the time of a loop.
     """
     return bool(numbers) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 

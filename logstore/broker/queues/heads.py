@@ -7,7 +7,10 @@ from logstore.log import Log
 
 
 def oldest_ms(heads: Sequence[tuple[Log, int]]) -> int | None:
-    """``heads``: as ``Named.heads``. None: not known, or there is none."""
+    """Return the timestamp of the oldest message; None: unknown, or there is none.
+
+    ``heads``: as ``Named.heads``.
+    """
     found = []
     for log, head in heads:
         try:

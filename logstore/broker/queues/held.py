@@ -55,30 +55,30 @@ class Body(NamedTuple):
 
 
 def producer_of(number: int) -> tuple[int, int, int]:
-    """What the batch of this number has as its producer: id, epoch and base sequence."""
+    """Return the batch fields that hold this number: producer id, epoch and base sequence."""
     assert FIRST <= number <= NUMBER_MAX
     return PRODUCER, number >> SEQUENCE_BITS, number & (1 << SEQUENCE_BITS) - 1
 
 
 def number_of(batch: Batch) -> int:
-    """The number of a body; 0: the batch is none."""
+    """Return the number of a body; 0: the batch is not one."""
     if batch.producer_id != PRODUCER:
         return 0
     return number_from(batch.producer_epoch, batch.base_sequence)
 
 
 def number_from(epoch: int, sequence: int) -> int:
-    """The number that a batch's epoch and base sequence stand for."""
+    """Return the number from a batch's epoch and base sequence."""
     return epoch << SEQUENCE_BITS | sequence
 
 
 def held_key(first: int) -> bytes:
-    """The key of the record whose first body has this number."""
+    """Return the key of the record whose first body has this number."""
     return HELD + packed(first)
 
 
 def first_of(key: bytes) -> int:
-    """The reverse of ``held_key``. Raises CorruptStore."""
+    """Return the number in a key made by ``held_key``. Raises CorruptStore."""
     data = Packed(key[1:], f"the key {key[:16]!r} of the journal")
     first = data.number()
     if data or not FIRST <= first <= NUMBER_MAX:
@@ -87,7 +87,7 @@ def first_of(key: bytes) -> int:
 
 
 def encode(bodies: Sequence[Body]) -> bytes:
-    """The value of the record."""
+    """Encode the value of the record."""
     parts: list[bytes | bytearray | memoryview] = []
     for to, batch in bodies:
         if isinstance(to, Place):
@@ -102,7 +102,7 @@ def encode(bodies: Sequence[Body]) -> bytes:
 
 
 def decode(value: bytes, first: int) -> list[Body]:
-    """What ``encode`` was given. Raises CorruptStore, SchemaTooNew."""
+    """Decode what ``encode`` encoded. Raises CorruptStore, SchemaTooNew."""
     data = Packed(value, f"transaction {first} of the journal")
     found: list[Body] = []
     while data:

@@ -82,7 +82,7 @@ class _Ahead:
         self._look()
 
     def _wake(self) -> None:
-        """From any thread."""
+        """Schedule a look. Called from any thread."""
         self._soon(self._look)
 
     def _look(self) -> None:
@@ -103,7 +103,7 @@ class Holding:
         soon: Callable[[Callable[[], object]], object],
         end_soon: Callable[[], None],
     ) -> None:
-        """``end_soon``: have ``batches`` asked for at the end of the turn."""
+        """``end_soon``: schedules the end of turn, which calls ``fill``."""
         self.partitions: Partitions | None = None  # in a process that has topics
         self.bytes = 0  # of bodies that are not where they go
         self._journal = journal
@@ -129,11 +129,11 @@ class Holding:
     # Beginning
 
     def begin(self, transaction: Transaction, then: Then) -> bool:
-        """``then`` is called in this thread, later or at once, when it is safe, or has failed.
+        """Begin the transaction; ``then`` is called in this thread, now or later, with the result.
 
-        If it fails nothing of it has happened, and nothing will; but what goes ahead may be there.
-        Gives whether it is in the journal's line: what is begun after it happens only if it does.
-        Else it waits for something first, or has failed.
+        If it fails nothing of it has happened or will, except what goes ahead of it. Returns
+        whether it is already in the journal's order: a later transaction then happens only if this
+        one does. If not, it waits for something first, or has failed.
         """
         self.bytes += transaction.body_bytes
         self._last = None
@@ -161,7 +161,10 @@ class Holding:
         self._soon(self._look_at_opening)
 
     def _look_at_opening(self) -> None:
-        """In their order, though some wait for partitions that others do not need."""
+        """Begin the transactions whose partitions are open, in order.
+
+        A transaction waits behind earlier ones, even if these wait for other partitions.
+        """
         while self._opening and self._opening[0].waiting.settled():
             self._opened(*self._opening.popleft())
 
@@ -180,14 +183,14 @@ class Holding:
             self._begin_kept(transaction, then)
 
     def _went(self, transaction: Transaction, then: Then, error: LogstoreError | None) -> None:
-        """What goes ahead is safe, or never will be."""
+        """Begin the transaction once the part that goes ahead is safe, or fail it."""
         if error is None:
             self._begin_kept(transaction, then)
         else:
             self._fail(transaction, then, error)
 
     def _begin_kept(self, transaction: Transaction, then: Then) -> None:
-        """Once the declarations are kept that it depends on."""
+        """Begin the transaction once the declarations that it depends on are stored."""
         unkept = transaction.unkept()
         if not unkept:
             self._begin(transaction, then)
@@ -232,13 +235,13 @@ class Holding:
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is something that the journal has not been told."""
+        """Whether there are transactions that the journal was not told of."""
         return bool(self._begun)
 
     def fill(self, records: list[Record], now_ms: int) -> list[Record]:
-        """What was begun, behind other records of one batch of the journal; some may be left.
+        """Return records of begun transactions, behind other records of a batch; some may be left.
 
-        ``told`` or ``refused`` is called next.
+        ``told`` or ``refused`` must be called next.
         """
         size = 0
         while self._begun and size < BATCH_BYTES:
@@ -251,8 +254,9 @@ class Holding:
         return records
 
     def told(self, upto: int) -> bool:
-        """The batch was appended, and the journal's end is this mark now; whether somebody waits
-        for that to be safe who does not sync it himself.
+        """Note that the batch was appended, and that the journal now ends at ``upto``.
+
+        Returns whether a caller waits for that to be safe and does not sync it itself.
         """
         if not self._telling:
             return False
@@ -267,11 +271,11 @@ class Holding:
         return hurry
 
     def _wake(self) -> None:
-        """From any thread."""
+        """Schedule ``look``. Called from any thread."""
         self._soon(self.look)
 
     def refused(self, error: LogstoreError) -> None:
-        """The journal does not take it: nothing of what was begun has happened."""
+        """Fail the begun transactions: the journal has refused the batch."""
         refused = [_Begun(it.transaction, it.then) for it in self._telling] + [*self._begun]
         self._telling = []
         self._begun.clear()
@@ -281,7 +285,7 @@ class Holding:
     # Doing it
 
     def look(self) -> None:
-        """Do what the journal has safe by now."""
+        """Carry out the transactions that are safe in the journal."""
         safe, before = self._journal.done, len(self._done)
         while self._told and self._told[0].upto <= safe:
             it = self._told.popleft()
@@ -295,7 +299,9 @@ class Holding:
         self.tidy(len(self._done) - before + LOOKED_AT_MAX)
 
     def _lose(self, error: LogstoreError) -> None:
-        """Whether the journal has them is known at the next start; nothing of them is done here."""
+        """Fail the told transactions here: the next start finds out whether the journal
+        has them.
+        """
         told, self._told = self._told, deque()
         for it in told:
             # What they settle stays out: else it could come again, having been settled.
@@ -342,19 +348,21 @@ class Holding:
     # After that
 
     def again(self, first: int, waiting: Waiting) -> None:
-        """A transaction of an earlier process; what it brings is on its way to the lanes."""
+        """Note a transaction of an earlier process whose messages are on their way to the lanes."""
         self._done.append(_Done(first, waiting))
 
     def seen(self, number: int) -> None:
-        """A lane has the body with this number. The journal tells of none above, unless it lacks
-        what it had: a number that is given again would be taken for one that is there.
+        """Note that a lane has the body with this number.
+
+        The journal has no higher one, unless it has lost records: a number that is used twice would
+        hide a body.
         """
         self._next_number = max(self._next_number, number + 1)
 
     def tidy(self, most: int = LOOKED_AT_MAX, not_yet: int = NOT_YET_MAX) -> None:
-        """Tell which are finished, of so many, or until so many are not.
+        """Note finished transactions, until ``most`` were looked at or ``not_yet`` are unfinished.
 
-        What a lane can't take in this process never is.
+        One with a lane that has failed in this process stays unfinished.
         """
         for _ in range(min(most, len(self._done))):
             it = self._done.popleft()
@@ -372,7 +380,7 @@ class Holding:
                 )
 
     def finish(self) -> None:
-        """At a close: wait until what was done is synced, as far as it can be."""
+        """Wait, at a close, until all that was done is synced, as far as that is possible."""
         for it in self._done:
             if it.waiting.parked:
                 continue  # its lane is not open: the next process does it

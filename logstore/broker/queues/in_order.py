@@ -36,13 +36,15 @@ class Stocked(Protocol):
     def alike(
         self, lane: Lane, records: list[Record], place: int, most: int, now_ms: int, fresh: bool
     ) -> tuple[int, bool]:
-        """How many from there on have expired, or have not, as the first; which of the two."""
+        """Return how many records from ``place`` on have expired, or have not, like the first; and
+        which.
+        """
 
     def gone_out(self, lane: Lane, records: Iterable[Record]) -> None:
-        """These are not ready any more."""
+        """Note that these records are no longer ready."""
 
     def settle_gap(self, lane: Lane, first: int, upto: int) -> None:
-        """Offsets without records."""
+        """Settle offsets without records."""
 
 
 class Dealt:
@@ -74,7 +76,9 @@ class InOrder:
     # Giving out
 
     def deal(self, hands: Hands[Any], most: int, now_ms: int, *, fresh: bool) -> Dealt:
-        """Give out what may be now, looking at so many messages. ``fresh``: as ``Stock.take``."""
+        """Deal messages to the hands, looking at ``most`` at most. ``fresh``: as in
+        ``Stock.take``.
+        """
         dealt, ordering, stock = Dealt(), self.ordering, self._stock
         tops = ordering.tops(hands)
         stock.cold = False
@@ -101,7 +105,7 @@ class InOrder:
         return dealt
 
     def _give(self, it: Waiting, tops: Tops, hands: Hands[Any], now_ms: int, dealt: Dealt) -> bool:
-        """What has waited; False: it has to be read first."""
+        """Deal a message that has waited; False: it must be read first."""
         stock = self._stock
         lane, offset = self._place(it.spot)
         settlement = lane.settlement
@@ -130,7 +134,7 @@ class InOrder:
         return self._stock.lanes[PRIORITY_MAX - (spot >> SPOT_SHIFT)], spot & _OFFSET
 
     def _unseen(self, stuck: set[int]) -> tuple[Lane, int] | None:
-        """The first message that was not looked at yet."""
+        """Return the first message that was not looked at yet."""
         for lane in self._stock.order:
             if lane.log is None or lane.number in stuck:
                 continue
@@ -160,7 +164,7 @@ class InOrder:
         fresh: bool,
         dealt: Dealt,
     ) -> bool:
-        """Look at messages in a row from here on, of one window; False: nothing can be read now."""
+        """Look at consecutive messages of one window; False: nothing can be read now."""
         stock = self._stock
         window = lane.window(offset)
         if window is None and lane.damaged:
@@ -195,7 +199,7 @@ class InOrder:
         return True
 
     def _in_a_row(self, lane: Lane, offset: int, window: Window, place: int) -> int:
-        """How many messages follow each other that are all new, or all left."""
+        """Return how many consecutive messages are all new, or all left from before."""
         assert lane.log is not None
         left = self._left_of(lane)
         if left:
@@ -246,17 +250,17 @@ class InOrder:
     # What becomes of it
 
     def parted(self, number: int, first: int, bits: int) -> None:
-        """These are with nobody any more: settled, or on their way elsewhere."""
+        """Note that these messages are with no consumer any more: settled, or sent elsewhere."""
         self.ordering.settled(_base(number) + first, bits)
 
     def delayed(self, number: int, first: int, bits: int) -> None:
-        """These have come back, and are ready again after a time."""
+        """Note that these messages were returned, and are ready again after a delay."""
         base = _base(number)
         for offset in offsets_of(dict(parts(first, bits))):
             self.ordering.delay(base + offset)
 
     def returned(self, lane: Lane, those: Bits, dead: Bits) -> None:
-        """These have come back; ``dead``: of them, those that die."""
+        """Note that these messages were returned; those in ``dead`` die."""
         base = _base(lane.number)
         for offset in offsets_of(dead):
             self.ordering.settled(base + offset)
@@ -268,7 +272,9 @@ class InOrder:
                     left.sort(reverse=True)
 
     def dropped(self, lane: Lane, records: Sequence[Record], cursor: int) -> None:
-        """These were ready and first, and are to die. ``cursor``: the lane's until then."""
+        """Note that these messages, first and ready, are to die. ``cursor``: the lane's before
+        that.
+        """
         left, base = self._left_of(lane), _base(lane.number)
         for record, key in zip(records, self._keys_of(records, base), strict=True):
             offset = record.offset
@@ -278,13 +284,16 @@ class InOrder:
             left.pop()
 
     def purged(self) -> None:
-        """Nothing is ready any more."""
+        """Note that no message is ready any more."""
         self._left = {number: [] for number in self._left}
         self.ordering.purged()
 
 
 def _is_left(left: list[tuple[int, int]], offset: int) -> bool:
-    """Whether nobody has looked at it. Those that go are the lowest, at the end of the list."""
+    """Whether the message was not looked at yet.
+
+    Messages leave from the lowest offset on, at the end of the list.
+    """
     block = offset >> BLOCK_SHIFT
     for at in range(len(left) - 1, -1, -1):
         if left[at][0] >= block:
@@ -293,10 +302,10 @@ def _is_left(left: list[tuple[int, int]], offset: int) -> bool:
 
 
 def _base(number: int) -> int:
-    """The spot of offset 0 of a lane."""
+    """Return the spot of offset 0 of a lane."""
     return PRIORITY_MAX - number << SPOT_SHIFT
 
 
 def _spot(lane: Lane, offset: int) -> int:
-    """Where a message stands in the queue: by priority, then by offset."""
+    """Return the position of a message in the queue: by priority, then by offset."""
     return PRIORITY_MAX - lane.number << SPOT_SHIFT | offset

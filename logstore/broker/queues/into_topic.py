@@ -51,7 +51,7 @@ class IntoTopic:
         soon: Callable[[Callable[[], object]], object],
         parked: Callable[[int], None],
     ) -> None:
-        """``parked`` is told how many bytes more, or less, wait."""
+        """``parked`` is called with changes of the number of waiting bytes."""
         self.name = name
         self._topics = topics
         self._work = work
@@ -65,15 +65,15 @@ class IntoTopic:
         self._unsynced: dict[Log, None] = {}
 
     def missing(self) -> LogstoreError | None:
-        """Why nothing can be taken now."""
+        """Return the error if the topic does not exist, else None."""
         if self._topics.get(self.name) is None:
             return UnknownTopic(f"no topic {self.name!r}; create it first", self.name)
         return None
 
     def take(self, messages: Sequence[Message], waiting: Waiting) -> dict[int, LogstoreError]:
-        """Append these; ``waiting`` gets what is to become safe.
+        """Append the messages; ``waiting`` gets the marks that must become safe.
 
-        Gives those that are not taken, by their numbers, and why.
+        Returns the errors of refused messages, by their numbers.
         """
         topic = self._topics.get(self.name)
         if topic is None:
@@ -91,7 +91,7 @@ class IntoTopic:
         return refused
 
     def hold(self, messages: Sequence[Message], held: Transaction) -> dict[int, LogstoreError]:
-        """Have these become a part of a transaction; what it gives is as of ``take``."""
+        """Make the messages a part of a transaction. Returns as ``take``."""
         topic = self._topics.get(self.name)
         if topic is None:
             missing = self.missing()
@@ -150,7 +150,7 @@ class IntoTopic:
         return None
 
     def _sync(self) -> None:
-        """Once for all that came in a turn, whether somebody waits for it or not."""
+        """Sync once for all messages of a turn, whether a caller waits or not."""
         unsynced, self._unsynced = self._unsynced, {}
         for log in unsynced:
             log.sync_soon()
@@ -181,7 +181,9 @@ class IntoTopic:
         self._work(work, self._opened)
 
     def _opened(self, _: LogstoreError | None) -> None:
-        """What could not be opened says so again to who appends."""
+        """Append the parked messages. If a log could not be opened, the append raises its error
+        again.
+        """
         self._opening = False
         self._unpark()
         while self._parked and _are_at_hand(self._parked[0].topic, self._parked[0].parts):
@@ -217,7 +219,7 @@ def _batches(topic: Topic, portion: Portion) -> list[Batch]:
 
 
 def _good(topic: Topic, messages: Sequence[Message]) -> tuple[list[int], dict[int, LogstoreError]]:
-    """Those that the topic takes; the others, and why not. Each is looked at by itself, once."""
+    """Return the numbers of legal messages, and the errors of the others."""
     good: list[int] = []
     refused: dict[int, LogstoreError] = {}
     for number, message in enumerate(messages):

@@ -53,12 +53,12 @@ OF_TRANSACTIONS: Final = frozenset((b"T", b"P", b"O", b"F", b"D"))
 
 
 def queue_key(queue: int) -> bytes:
-    """The key of a queue's records, by its number."""
+    """Return the key of a queue's records, from its number."""
     return QUEUE + packed(queue)
 
 
 def queue_of(key: bytes) -> int:
-    """The number of the queue whose key this is. Raises SchemaTooNew, CorruptStore."""
+    """Return the number of the queue with this key. Raises SchemaTooNew, CorruptStore."""
     if key[:1] != QUEUE:
         raise SchemaTooNew(
             f"the journal has a record with the key {key[:16]!r}, which this logstore does not "
@@ -76,22 +76,22 @@ def _number_in(key: bytes) -> int:
 
 
 def seen_key(exchange: int) -> bytes:
-    """The key of the records of what an exchange has let pass, by its number."""
+    """Return the key of an exchange's records of message ids, from its number."""
     return SEEN + packed(exchange)
 
 
 def exchange_of(key: bytes) -> int:
-    """The reverse of ``seen_key``. Raises CorruptStore."""
+    """Return the number in a key made by ``seen_key``. Raises CorruptStore."""
     return _number_in(key)
 
 
 def session_key(session: int) -> bytes:
-    """The key of the records of what a session is handing over, by its number."""
+    """Return the key of a session's hand-over records, from its number."""
     return SESSION + packed(session)
 
 
 def session_of(key: bytes) -> int:
-    """The reverse of ``session_key``. Raises CorruptStore."""
+    """Return the number in a key made by ``session_key``. Raises CorruptStore."""
     return _number_in(key)
 
 
@@ -99,7 +99,7 @@ class SettlementNotes:
     """The ``Notes`` of the journal's log."""
 
     def __init__(self, deduplication: "Deduplication | None" = None) -> None:
-        """``deduplication``: has the memory for ids that exchanges have let pass."""
+        """``deduplication``: the memory budget for message ids of exchanges."""
         self._deduplication = deduplication
         self._states: dict[bytes, bytes] = {}  # as of the batch with the number _read
         self._seen: dict[bytes, Seen] = {}  # of exchanges, as of the same
@@ -157,7 +157,9 @@ class SettlementNotes:
         self._states = states
 
     def _remove_settled(self) -> None:
-        """Nobody knows what of it was purged: it is no part of any past."""
+        """Remove what was settled: it is unknown which part was purged, so it is not
+        for replays.
+        """
         for key, kept in self._states.items():
             try:
                 state = _decoded(key, kept)
@@ -197,7 +199,7 @@ class SettlementNotes:
     # What the queues ask
 
     def state(self, queue: int) -> QueueState | None:
-        """What is settled of a queue, by all that the journal has; None if nothing ever was.
+        """Return what is settled of a queue, by the whole journal; None: nothing ever was.
 
         Raises SchemaTooNew, CorruptStore.
         """
@@ -212,7 +214,7 @@ class SettlementNotes:
         return state
 
     def queues(self) -> list[int]:
-        """The queues that something is known of. Raises SchemaTooNew, CorruptStore."""
+        """Return the numbers of the known queues. Raises SchemaTooNew, CorruptStore."""
         with self._reading:
             self._read_all()
             return [queue_of(key) for key in self._states]
@@ -220,13 +222,13 @@ class SettlementNotes:
     # What exchanges ask
 
     def exchanges(self) -> list[int]:
-        """Those of which ids are known. Raises as ``state``."""
+        """Return the numbers of exchanges with known ids. Raises as ``state``."""
         with self._reading:
             self._read_all()
             return [exchange_of(key) for key in self._seen]
 
     def seen(self, exchange: int) -> Sequence[tuple[bytes, int]]:
-        """The ids that it has let pass, each with the time until which it is known.
+        """Return the ids that the exchange has let pass, each with its expiry time.
 
         Raises as ``state``.
         """
@@ -238,13 +240,13 @@ class SettlementNotes:
     # What sessions ask
 
     def sessions(self) -> list[int]:
-        """Those that are handing something over. Raises as ``state``."""
+        """Return the numbers of sessions with hand-overs. Raises as ``state``."""
         with self._reading:
             self._read_all()
             return [session_of(key) for key in self._handovers]
 
     def handovers(self, session: int) -> HandOvers:
-        """What it is handing over. Raises as ``state``."""
+        """Return the hand-overs of a session. Raises as ``state``."""
         with self._reading:
             self._read_all()
             known = self._handovers.get(session_key(session))
@@ -254,29 +256,29 @@ class SettlementNotes:
 
     @property
     def next_number(self) -> int:
-        """Of a body: none of the journal has it, nor one above. Raises as ``state``."""
+        """A number for a body, above all in the journal. Raises as ``state``."""
         with self._reading:
             self._read_all()
             return self._held.next_number
 
     def unfinished(self) -> list[tuple[int, int]]:
-        """The transactions that may be missing somewhere: first number, and the record's offset.
+        """Return transactions that may be incomplete: first number, and the record's offset.
 
-        In their order. Those below the journal's start are finished. Raises as ``state``.
+        They are in order. Those below the journal's start are finished. Raises as ``state``.
         """
         with self._reading:
             self._read_all()
             return self._held.items()
 
     def finished(self, first: int) -> None:
-        """All that this transaction brings is synced where it went, or that is gone. At once."""
+        """Note that all of this transaction is synced at its targets, or they are gone."""
         with self._appending:
             self._finished.append(first)
 
     def needed_from(self, below: int) -> int:
-        """From where on the journal must keep its records, if none below ``below`` counts else.
+        """Return the offset from which on the journal must keep its records.
 
-        Raises as ``state``.
+        ``below``: the result if nothing below it is needed. Raises as ``state``.
         """
         with self._reading:
             self._read_all()
@@ -286,27 +288,29 @@ class SettlementNotes:
     # What transactions of topics ask
 
     def transactions(self) -> "Journaled":
-        """What is known of them, as a copy. Raises as ``state``."""
+        """Return a copy of the state of transactions. Raises as ``state``."""
         with self._reading:
             self._read_all()
             known, made = self._transactions, _journaled()
             return made() if known is None else made.decode(known.encode())
 
     def committed(self) -> "list[tuple[int, Committed]]":
-        """Offsets that groups may not have, as Journaled.committed. Raises as ``state``."""
+        """Return offsets that may not be stored yet, as ``Journaled.committed``. Raises as
+        ``state``.
+        """
         with self._reading:
             self._read_all()
             return [] if self._transactions is None else self._transactions.committed()
 
     def ended(self, place: int) -> None:
-        """What the record at this place says is done (``Journaled.finish``). At once."""
+        """Note that the record at this place is carried out (``Journaled.finish``)."""
         with self._appending:
             self._ended.append(place)
 
     # What share groups ask
 
     def shares(self) -> "JournaledShares":
-        """What is known of them, as a copy. Raises as ``state``."""
+        """Return a copy of the state of share groups. Raises as ``state``."""
         with self._reading:
             self._read_all()
             known, made = self._shares, _journaled_shares()
@@ -339,7 +343,7 @@ class SettlementNotes:
         self._read_to(upto)
 
     def _read_to(self, upto: int) -> None:
-        """Read the batches up to the one with this number, if they are not read yet."""
+        """Read the batches up to the one with this number that are not read yet."""
         with self._appending:
             batches = self._unread[: max(0, upto - self._read)]
             finished, self._finished = self._finished, []
@@ -413,7 +417,7 @@ class SettlementNotes:
             self._seen.pop(key, None)
 
     def _enter(self, key: bytes, kept: bytes | None = None) -> "Seen":
-        """The ids of an exchange: new, or as they were kept. What they take counts as memory."""
+        """Return the ids of an exchange, new or as stored, and count their memory."""
         from logstore.broker.queues.seen import Seen  # few exchanges have any
 
         seen = Seen() if kept is None else Seen.decode(kept, _named(key))
@@ -438,7 +442,7 @@ class SettlementNotes:
             self._handovers[key] = known
 
     def _changed(self, key: bytes, values: list[bytes]) -> bytes | None:
-        """The state of one queue after these; None: it is gone."""
+        """Return the state of a queue after these values; None: it is deleted."""
         kept, name = self._states.get(key), _named(key)
         state = QueueState() if kept is None else _decoded(key, kept)
         there = True
@@ -450,9 +454,9 @@ class SettlementNotes:
 
 
 def settlements_of(log: Log) -> SettlementNotes:
-    """What the journal's log has beside itself, in the process that writes it.
+    """Return the notes of the journal's log, in the process that writes it.
 
-    The kind of a log says which notes it has: the journal's has these and no others (``store.py``).
+    The kind of a log determines its notes: the journal's has these and no others (``store.py``).
     """
     return cast("SettlementNotes", log.notes)
 

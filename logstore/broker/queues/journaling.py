@@ -37,7 +37,7 @@ class Stocked(Protocol):
     settled: Settled
 
     def flush(self) -> object:
-        """What was settled is gathered in ``settled``."""
+        """Gather the settled messages in ``settled``."""
 
 
 class Touched(Protocol):
@@ -64,23 +64,25 @@ class Around(Protocol):
     """The surroundings."""
 
     def clock(self) -> int:
-        """Ms since 1970."""
+        """Return the time in ms since 1970."""
 
     def soon(self, call: Callable[[], object]) -> None:
-        """Have it called in this thread when its turn ends, once for equal ones."""
+        """Schedule a call in this thread at the end of its turn, once for equal ones."""
 
     def settled(self, queues: Sequence[Touched]) -> None:
-        """The journal is about to be told of what is settled of these, or they do not last."""
+        """Note that settlements of these queues are about to be journaled, or that they do not
+        last.
+        """
 
     def try_again(self) -> None:
-        """``retry`` is to be called in a while."""
+        """Schedule a call of ``retry``."""
 
 
 class Journaling:
     """The writing to one journal. In the sessions' thread."""
 
     def __init__(self, journal: Log, around: Around, *, alone: bool = True) -> None:
-        """``alone``: no other process ever gives out what its queues have.
+        """``alone``: no other process ever delivers messages of these queues.
 
         Raises SchemaTooNew, CorruptStore.
         """
@@ -104,29 +106,29 @@ class Journaling:
     # What is to be told
 
     def touched(self, queue: Touched) -> None:
-        """What was settled of it."""
+        """Note that messages of the queue were settled."""
         self._touched[queue] = None
         if not self._ending:
             self.end_soon()
 
     def leave_out(self, queue: Touched) -> None:
-        """Nothing of this queue any more."""
+        """Journal no more settlements of this queue."""
         self._touched.pop(queue, None)
 
     def forget(self, queues: Iterable[int]) -> None:
-        """These queues are gone."""
+        """Note that these queues are deleted."""
         self._forgotten.update(dict.fromkeys(queues))
         if self._forgotten:
             self.end_soon()
 
     def forget_seen(self, exchanges: Iterable[int]) -> None:
-        """These exchanges are gone: nobody asks for the ids that they have let pass."""
+        """Forget the ids of these deleted exchanges."""
         self._unseen.update(dict.fromkeys(exchanges))
         if self._unseen:
             self.end_soon()
 
     def used(self) -> None:
-        """Something that lasts was given out."""
+        """Note that a lasting message was delivered."""
         if not self._in_use:
             self._in_use = self._to_mark = True
             self.end_soon()
@@ -134,13 +136,13 @@ class Journaling:
     # The end of a turn
 
     def end_soon(self) -> None:
-        """Have it told when this turn ends."""
+        """Schedule ``end_turn``."""
         if not self._ending:
             self._ending = True
             self._around.soon(self.end_turn)
 
     def end_turn(self) -> None:
-        """Tell it what was settled."""
+        """Journal the settlements of this turn."""
         self._ending = False
         now_ms = self._around.clock()
         to_tell = self._to_tell(now_ms)
@@ -166,8 +168,10 @@ class Journaling:
         self._touched.clear()
 
     def _to_tell(self, now_ms: int) -> list[_ToTell]:
-        """That the queues are in use first, and that they are in use no more behind all that is
-        settled: a crash may leave only the first batches.
+        """Return the entries to write.
+
+        "In use" comes first, and "no longer in use" behind all settlements: a crash may leave only
+        the first batches.
         """
         touched = [it for it in self._touched if not it.gone]
         settled: list[_ToTell] = []
@@ -204,7 +208,9 @@ class Journaling:
         self._to_mark = False
 
     def _untold(self, error: LogstoreError) -> None:
-        """What was settled comes again after a restart, unless it can be told until then."""
+        """Note a failed write: messages settled by it come again after a restart, unless a retry
+        succeeds.
+        """
         if not self.failing:
             log.error("what was settled can't be kept: %s", error)
         self.failing = True
@@ -212,20 +218,20 @@ class Journaling:
             self._around.try_again()
 
     def retry(self) -> None:
-        """What it did not take, it may take now."""
+        """Write again what the journal has refused."""
         if self.failing:
             self.end_soon()
 
     # The end
 
     def wait(self) -> None:
-        """Return when all that it was told is safe. From any thread. Raises LogFailed."""
+        """Wait until all that was journaled is safe. From any thread. Raises LogFailed."""
         self.log.wait(self._upto)
 
     def close(self, queues: Iterable[Touched], *, known: bool) -> None:
-        """Tell it of all these, and that they are in use no more.
+        """Journal the settlements of these queues, and that they are no longer in use.
 
-        ``known``: all that was given out of them is. Raises LogFailed.
+        ``known``: all deliveries are settled or returned. Raises LogFailed.
         """
         self._touched.update(dict.fromkeys(queues))
         if self._in_use and known:
@@ -237,7 +243,7 @@ class Journaling:
 
 
 def _batch_end(to_tell: Sequence[_ToTell], begin: int) -> int:
-    """Up to where one batch tells of them: always one at least."""
+    """Return the end of the entries that fit into one batch: at least one."""
     size, at = 0, begin
     while at < len(to_tell) and size < BATCH_BYTES:
         size += len(to_tell[at].record[0])

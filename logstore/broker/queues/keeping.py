@@ -40,7 +40,9 @@ class Rows:
         *,
         kept: bool = True,
     ) -> None:
-        """``kept``: the host's own row is; else it is kept with what is kept first."""
+        """``kept``: the virtual host's own row is stored; otherwise it is stored with the first
+        change.
+        """
         self.queues: dict[int, Named] = {}
         self.exchanges: dict[bytes, KeptExchange] = {}
         self.bindings: dict[Binding, KeptBinding] = {}
@@ -59,15 +61,15 @@ class Rows:
 
     @property
     def number(self) -> int:
-        """The host's."""
+        """The number of the virtual host."""
         return self._vhost
 
     def named_by(self, queue: Callable[[bytes], Named | None]) -> None:
-        """How queues are found by their names."""
+        """Set how queues are found by name."""
         self._by_name = queue
 
     def number_of(self, exchange: bytes) -> int:
-        """A number that no other exchange or queue ever has."""
+        """Return the number of an exchange, which no other exchange or queue ever has."""
         kept = self.exchanges.get(exchange)
         if kept is not None:
             return kept.id
@@ -76,11 +78,11 @@ class Rows:
         return self._numbers[exchange]
 
     def forget_number(self, exchange: bytes) -> None:
-        """An exchange that was not kept is gone."""
+        """Forget the number of a deleted exchange that was not stored."""
         self._numbers.pop(exchange, None)
 
     def keep(self, queue: Named) -> Pending:
-        """A queue that is new and lasts, or whose messages live longer or shorter now."""
+        """Store a queue that is new and lasts, or whose message TTL has changed."""
         return self._change([self._queue(queue)], [])
 
     def _queue(self, queue: Named) -> KeptQueue:
@@ -91,7 +93,7 @@ class Rows:
         )  # fmt: skip
 
     def change(self, change: Change, forget: Named | None = None) -> Pending | None:
-        """What has changed among exchanges and bindings; and a queue that is gone."""
+        """Store changed exchanges and bindings, and remove a deleted queue."""
         removed: list[Kept] = [] if forget is None else [self._queue(forget)]
         bindings = [it for it in change.removed if isinstance(it, Binding)]
         exchanges = [it for it in change.removed if isinstance(it, ExchangeFacts)]
@@ -110,7 +112,7 @@ class Rows:
         return pending
 
     def taken(self, change: Change) -> None:
-        """These are not kept any more, and are forgotten already."""
+        """Forget rows that another process has already removed."""
         for it in change.removed:
             if isinstance(it, Binding):
                 self.bindings.pop(it, None)
@@ -120,7 +122,7 @@ class Rows:
             self.forget_number(facts.name)
 
     def keep_policies(self, put: Sequence[Policy], removed: Sequence[str]) -> Pending:
-        """In the place of those of their names; these, by name, are forgotten."""
+        """Store policies, replacing those with the same names, and remove others by name."""
         names = dict.fromkeys((*removed, *(it.name for it in put)))
         for name in names:
             self._changing.setdefault(name, [0, self.policies.get(name)])[0] += 1
@@ -137,7 +139,9 @@ class Rows:
         return pending
 
     def policy(self, name: str) -> Policy | None:
-        """The one of this name that is kept, or about to be; None, too: it is none here."""
+        """Return the policy of this name that is stored or about to be; None: there is no legal
+        one.
+        """
         row = self.policies.get(name)
         try:
             return None if row is None else check(policy_of(row))
@@ -147,7 +151,9 @@ class Rows:
     def _policies_changed(
         self, after: Mapping[str, KeptPolicy | None], error: LogstoreError | None
     ) -> None:
-        """They are kept; or what is kept is as it was, but for what was changed again."""
+        """Note that the policies are stored; after an error, restore those not changed
+        again since.
+        """
         for name, row in after.items():
             changing = self._changing[name]
             changing[0] -= 1
@@ -159,7 +165,7 @@ class Rows:
                 del self._changing[name]
 
     def follow_policy(self, name: str, row: KeptPolicy | None) -> None:
-        """It is kept so by another process; None: not any more."""
+        """Apply another process's change of a policy; None: it was removed."""
         self._put_policy(name, row)
         if name in self._changing:
             self._changing[name][1] = row
@@ -173,11 +179,11 @@ class Rows:
     def new_route(
         self, topic: str, exchange: str, key: str, arguments: Mapping[str, Any]
     ) -> KeptTopicRoute:
-        """One that is not kept yet."""
+        """Return a new topic route, which is not stored yet."""
         return KeptTopicRoute(self._next_id(), self._vhost, topic, exchange, key, arguments)
 
     def keep_route(self, fact: KeptTopicRoute) -> Pending:
-        """One that is new. What is not kept is not there."""
+        """Store a new topic route. A route that cannot be stored is removed."""
         self.routes[fact.topic, fact.exchange] = fact
         pending = self._change([fact], [])
         pending.then(lambda it: None if it.error is None else self._route_lost(fact))
@@ -188,12 +194,12 @@ class Rows:
             del self.routes[fact.topic, fact.exchange]
 
     def forget_route(self, fact: KeptTopicRoute) -> Pending:
-        """One that there is."""
+        """Remove an existing topic route."""
         del self.routes[fact.topic, fact.exchange]
         return self._change([], [fact])
 
     def forget(self) -> Pending:
-        """The host and all that is kept of it, in one change."""
+        """Remove the virtual host and all its rows in one change."""
         queues = [self._queue(it) for it in self.queues.values() if it.facts.lasts]
         removed: list[Kept] = [*self.bindings.values(), *self.exchanges.values(), *queues]
         removed += [*self.policies.values(), *self.routes.values()]
@@ -201,12 +207,15 @@ class Rows:
         return self._change((), [*removed, self._fact])
 
     def clear(self) -> None:
-        """The host is gone."""
+        """Forget all rows: the virtual host is deleted."""
         for those in (self.bindings, self.exchanges, self.queues, self.policies, self.routes):
             those.clear()
 
     def _change(self, put: Sequence[Kept], removed: Sequence[Kept]) -> Pending:
-        """With the host's row, until that is kept: what is of no host is lost at a start."""
+        """Store a change, with the host's own row if that is not stored yet.
+
+        Rows without a host are dropped at the next start.
+        """
         if self._unkept is None:
             return Pending(self._keeper.change(put, removed))
         pending = Pending(self._keeper.change([self._unkept, *put], removed))
@@ -218,7 +227,10 @@ class Rows:
             self._unkept = None
 
     def _not_kept(self, put: Sequence[Kept]) -> None:
-        """An exchange that every host has stays, and needs its row at the next binding."""
+        """Forget rows that could not be stored.
+
+        A predefined exchange remains, and needs its row at the next binding.
+        """
         for fact in put:
             if isinstance(fact, KeptExchange):
                 name = fields.data(fact.name)
@@ -233,7 +245,9 @@ class Rows:
         return kept
 
     def _exchange_number(self, name: bytes) -> int:
-        """Those that each host has are made by several processes, where there are several."""
+        """Return a new number; predefined exchanges have fixed ones where several processes make
+        them.
+        """
         numbers = self._keeper.numbers
         if numbers is not None:
             for place, facts in enumerate(PREDEFINED):
@@ -274,7 +288,7 @@ def _policy_row(number: int, vhost: int, policy: Policy) -> KeptPolicy:
 
 
 def policy_of(kept: KeptPolicy) -> Policy:
-    """A policy as it was set: of a table's numbers and texts the plain ones."""
+    """Return a policy as it was set, with plain numbers and texts."""
     definition = {name: _plain(value) for name, value in kept.definition.items()}
     priority = float(kept.priority) if isinstance(kept.priority, float) else int(kept.priority)
     return Policy(kept.name, kept.pattern, definition, priority, kept.apply_to)
@@ -289,7 +303,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  what a table holds
 
 
 def exchange_facts(kept: KeptExchange) -> ExchangeFacts:
-    """An exchange as it was declared."""
+    """Return an exchange as it was declared."""
     return ExchangeFacts(
         fields.data(kept.name), kept.type, True, kept.auto_delete, kept.internal,
         arguments_of(kept.arguments),
@@ -297,7 +311,7 @@ def exchange_facts(kept: KeptExchange) -> ExchangeFacts:
 
 
 def queue_facts(kept: KeptQueue) -> QueueFacts:
-    """A queue as it was declared."""
+    """Return a queue as it was declared."""
     return QueueFacts(
         fields.data(kept.name), True, False, kept.auto_delete, arguments_of(kept.arguments)
     )

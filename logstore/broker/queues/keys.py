@@ -20,10 +20,10 @@ _CLASS: Final = {ord(letter): name for letter, name in CLASS_OF_KIND.items()}
 
 
 def keys_of(ordering_key: bytes) -> KeysOf:
-    """How the keys of messages are found. ``ordering_key``: as in ``Limits``.
+    """Return a function that finds the keys of messages. ``ordering_key``: as in ``Limits``.
 
-    It is called with messages of a lane, and the spot that stands for offset 0 of it: one without a
-    key stands in no order, so it gets a key of its own.
+    It is called with messages of a lane, and the spot of the lane's offset 0: a message without a
+    key is in no order, so it gets a unique key.
     """
     if ordering_key == ROUTING_KEY:
         return lambda records, _: [hash(it.key) for it in records]
@@ -40,7 +40,7 @@ def keys_of(ordering_key: bytes) -> KeysOf:
 
 
 def key_of(record: Record, header: bytes) -> int | None:
-    """By a header; None: it has none."""
+    """Return the key from a header; None: the message lacks it."""
     data = next((value for name, value in record.headers if name == PROPERTIES), None)
     try:
         found = None if data is None else properties.value_of(data, header)

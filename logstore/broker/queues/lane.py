@@ -46,7 +46,7 @@ class Window(NamedTuple):
     mean_bytes: int  # of a record
 
     def place(self, offset: int) -> int:
-        """The place of the first record at this offset or above."""
+        """Return the index of the first record at this offset or above."""
         if self.offsets is None:
             return min(max(0, offset - self.first), len(self.records))
         return bisect_left(self.offsets, offset)
@@ -97,13 +97,14 @@ class Windows:
         self._bytes = 0
 
     def find(self, lane: "Lane", offset: int) -> Window | None:
-        """The one that this offset lies in."""
+        """Return the window that contains this offset."""
         kept = self._kept.get(lane)
         return None if kept is None else kept.find(offset)
 
     def put(self, lane: "Lane", window: Window, size: int) -> None:
-        """In place of the lane's last one, unless it has several; of others, those that were read
-        longest ago go.
+        """Put a window in place of the lane's last one, unless the lane has several.
+
+        If there are too many bytes, windows of other lanes that were read longest ago are dropped.
         """
         shelf = self._kept.pop(lane, None)
         if shelf is None:
@@ -142,13 +143,13 @@ class KeepsOut(Protocol):
         """As ``Log.append``, to the lane's log."""
 
     def gave_up(self, batch: Batch, error: LogstoreError | None) -> None:
-        """A batch will not be appended."""
+        """Note that a batch will not be appended."""
 
     def forget_framed(self, framed: Iterable[Framed], error: LogstoreError | None) -> None:
-        """Messages that a transaction was to bring will never be there."""
+        """Note that messages of a failed transaction will never be appended."""
 
     def present_of(self, lane: "Lane") -> "Present":
-        """What is remembered of a lane that was opened just now."""
+        """Return the remembered ids of a lane that was just opened."""
 
 
 class Lane:
@@ -168,8 +169,9 @@ class Lane:
         *,
         several: bool = False,
     ) -> None:
-        """``repeats``: of its queue, where that keeps them out. ``several``: it is read at many
-        places at once.
+        """``repeats``: the queue's deduplication, if it has any.
+
+        ``several``: the lane is read at many places at once.
         """
         self.number = number
         self.several = several
@@ -192,7 +194,7 @@ class Lane:
     # Its log
 
     def opened(self, log: Log, settlement: Settlement, wake: Callable[[], None]) -> None:
-        """The log is there: from now on ``wake`` is called, from any thread, when it has news."""
+        """Attach the log; ``wake`` is called from any thread when it has news."""
         self.log, self.settlement = log, settlement
         self.seen = log.safe
         self._stop = log.watch(wake)
@@ -200,7 +202,7 @@ class Lane:
             self.present = self.repeats.present_of(self)
 
     def append(self, batch: Batch, waiting: Waiting) -> None:
-        """Raises StorageFull, LogFailed, Damaged."""
+        """Append a batch. Raises StorageFull, LogFailed, Damaged."""
         if self.failed is not None:
             raise self.failed
         if self.log is None or self.parked:
@@ -218,13 +220,13 @@ class Lane:
         return self.repeats.append(self, batch)
 
     def park(self, parked: Parked) -> None:
-        """Have it appended by ``unpark``, and all that comes until then behind it."""
+        """Park a batch until ``unpark``; later ones queue up behind it."""
         parked.waiting.park()
         self.parked.append(parked)
         self.parked_messages += parked.batch.record_count
 
     def append_held(self, parked: Parked) -> bool:
-        """What a transaction brings; False: it is here already, from before the start."""
+        """Append a part of a transaction; False: the lane already has it from before the start."""
         if self.failed is None and (self.log is None or self.parked):
             self.park(parked)
             return True
@@ -232,7 +234,9 @@ class Lane:
         return self._put_held(parked)
 
     def _put_held(self, parked: Parked) -> bool:
-        """It was counted as parked before. Bodies come in the order of their numbers."""
+        """Append a part of a transaction that was parked. Bodies come in the order of their
+        numbers.
+        """
         if self.failed is not None:  # the next start does it
             self._refuse(parked, self.failed)
             return False
@@ -254,7 +258,7 @@ class Lane:
 
     @property
     def last_held(self) -> int:
-        """The number of the last body that it took; 0: none."""
+        """The number of the last body that the lane has; 0: none."""
         notes = None if self.log is None else self.log.notes
         return notes.last if isinstance(notes, LaneNotes) else 0
 
@@ -265,7 +269,7 @@ class Lane:
         parked.waiting.unparked(self.log, mark + parked.batch.record_count)
 
     def unstick(self) -> None:
-        """Append what is stuck. Raises as ``append`` where there is still no room."""
+        """Append the stuck batches. Raises as ``append`` if there is still no room."""
         while self.stuck:
             self._put(self.stuck[0])
             del self.stuck[0]
@@ -275,7 +279,9 @@ class Lane:
         return sum(len(it.batch.data) for it in self.stuck)
 
     def unpark(self) -> tuple[int, int]:
-        """Append what waited; bytes that are parked no longer, and those of bodies not needed."""
+        """Append the parked batches; return the bytes no longer parked, and those of unneeded
+        bodies.
+        """
         assert self.log is not None
         parked, self.parked = self.parked, []
         self.parked_messages = 0
@@ -293,7 +299,9 @@ class Lane:
         return sum(len(it.batch.data) for it in parked) - self.stuck_bytes, unneeded
 
     def give_up(self, error: LogstoreError | None) -> int:
-        """What is parked will not be appended; bytes. Without an error nobody needs it."""
+        """Drop the parked batches; return their bytes. Without an error they are not needed any
+        more.
+        """
         self.failed = error
         parked, self.parked, self.stuck = [*self.parked, *self.stuck], [], []
         self.parked_messages = 0
@@ -313,7 +321,7 @@ class Lane:
         self.windows.drop(self)
 
     def left(self, block: int, mask: int) -> None:
-        """These are where they went, and settled."""
+        """Note that these messages are at their target, and settled."""
         rest = self.leaving.get(block, 0) & ~mask
         if rest:
             self.leaving[block] = rest
@@ -332,7 +340,7 @@ class Lane:
 
     @property
     def broken(self) -> bool:
-        """Whether what is not safe never will be."""
+        """Whether the log has failed, so that unsafe records never become safe."""
         assert self.log is not None
         try:
             self.log.check_failure()
@@ -342,21 +350,21 @@ class Lane:
 
     @property
     def ready(self) -> int:
-        """Messages that are not out, safe or not."""
+        """The number of messages that are not unacknowledged, safe or not."""
         return self.settlement.ready(self.end) + self.parked_messages
 
     @property
     def head(self) -> int | None:
-        """The offset that would be given out first."""
+        """The offset that is delivered next."""
         return None if self.log is None else self.settlement.head(self.log.safe)
 
     # Reading
 
     def window(self, offset: int) -> Window | None:
-        """What was read around this offset, which is safe; None: it is not here yet, or damaged.
+        """Return the records around this safe offset; None: not read yet, or damaged.
 
-        The log tells when it is here. What is damaged stays unsettled, and is passed over where
-        something can be read behind it.
+        The log's watch tells when they are here. A damaged record stays unsettled, and is passed
+        over if a later one can be read.
         """
         window = self.windows.find(self, offset)
         if window is not None:

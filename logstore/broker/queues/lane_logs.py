@@ -46,9 +46,10 @@ class LaneLogs:
         work: Work,
         catch_up: Callable[[Log], object] = lambda log: None,
     ) -> None:
-        """``soon``, ``work``: as of Queues.
+        """``soon``, ``work``: as in Queues.
 
-        ``catch_up`` returns once all is here that stands in a log which others append to, too.
+        ``catch_up`` returns once all records of a log are here that other processes append to as
+        well.
         """
         self.parked_bytes = 0
         self._logs = logs
@@ -90,12 +91,12 @@ class LaneLogs:
             self._soon(self._go_on)
 
     def finish(self) -> None:
-        """Make all the calls that were left for later."""
+        """Make all postponed calls."""
         while self._put_off:
             self._go_on()
 
     def close(self) -> None:
-        """Nothing is made any more."""
+        """Stop opening logs."""
         self._closed = True
         self.finish()
 
@@ -180,7 +181,7 @@ class LaneLogs:
         self._work(alter, done)
 
     def _open(self, lane: Lane, sized: bool, settings: Mapping[str, str]) -> tuple[Opened, Settled]:
-        """In another thread."""
+        """Open the log of a lane. Runs in another thread."""
         found = self._logs.open(lane, settings)
         self._catch_up(found)  # what was given out by another is not taken for lost
         kept = self._notes.state(lane.queue)
@@ -198,7 +199,7 @@ class LaneLogs:
         settled: Settled,
         then: Callable[[Opened | LogstoreError], None],
     ) -> None:
-        """What the log has lost is told, and safe, before anything is appended to it."""
+        """Journal what the log has lost, and wait until that is safe before any append."""
         if not settled:
             then(opened)
             return
@@ -227,13 +228,13 @@ class LaneLogs:
             look()
 
     def drop_volatile(self, lanes: Sequence[Lane]) -> None:
-        """Volatile lanes of a queue that is gone, with others of this turn."""
+        """Drop volatile lanes of a deleted queue, together with others of this turn."""
         if lanes and not self._unneeded:
             self._soon(self._drop_volatile)
         self._unneeded += lanes
 
     def _drop_volatile(self) -> None:
-        """By a worker: a connection may have had a thousand exclusive queues."""
+        """Drop the lanes in a worker: a connection may have had a thousand exclusive queues."""
         lanes, self._unneeded = self._unneeded, []
 
         def drop() -> list[LogstoreError]:
@@ -252,7 +253,7 @@ class LaneLogs:
         self._work(drop, dropped)
 
     def delete(self, lanes: Sequence[Lane]) -> None:
-        """Those that last, of queues that are gone."""
+        """Delete lasting lanes of deleted queues."""
 
         def delete() -> LogstoreError | None:
             try:
@@ -269,10 +270,10 @@ class LaneLogs:
 
 
 def body_bytes(log: Log, settlement: Settlement) -> tuple[int, dict[int, int]]:
-    """The bytes of all bodies that are ready, and of each that is out, by its offset.
+    """Return the bytes of all ready bodies, and of each unacknowledged body by its offset.
 
-    Reads the log, and waits for it. What is damaged is passed over, as it is by who delivers.
-    Raises LogFailed, Damaged, Failed.
+    Reads the log, and waits for it. Damaged records are passed over, as in delivery. Raises
+    LogFailed, Damaged, Failed.
     """
     total, at = 0, settlement.floor
     out: dict[int, int] = {}
@@ -299,7 +300,10 @@ def body_bytes(log: Log, settlement: Settlement) -> tuple[int, dict[int, int]]:
 
 
 def body_sizes(log: Log, at: int, upto: int) -> Part:
-    """The bodies from ``at`` on. Waits until they are safe. Raises LogFailed, Damaged, Failed."""
+    """Return the body sizes from ``at`` up to ``upto``, once they are safe.
+
+    Raises LogFailed, Damaged, Failed.
+    """
     if log.safe < upto:
         log.wait(upto)
     offsets, sizes = array("q"), array("q")

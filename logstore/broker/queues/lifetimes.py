@@ -24,7 +24,7 @@ Lifetimes = tuple[Earlier, ...]  # ascending
 
 
 def changed(earlier: Lifetimes, ttl_ms: Ttl, now_ms: int) -> Lifetimes:
-    """``ttl_ms`` has counted until now."""
+    """Add a change of the TTL: ``ttl_ms`` has applied until now."""
     if earlier and now_ms <= earlier[-1].until_ms:  # at once, or the clock was put back
         return earlier
     found = [*earlier, Earlier(now_ms, ttl_ms)]
@@ -39,7 +39,7 @@ def _longer(one: Ttl, other: Ttl) -> Ttl:
 
 
 def ttl_at(earlier: Lifetimes, timestamp_ms: int, now: Ttl) -> Ttl:
-    """What counts for a message of this time; ``now``: for new ones."""
+    """Return the TTL for a message with this timestamp; ``now``: the TTL for new messages."""
     for until_ms, ttl_ms in earlier:
         if timestamp_ms < until_ms:
             return ttl_ms
@@ -57,7 +57,7 @@ def _number(ttl_ms: Ttl) -> int:
 
 
 def read(numbers: Sequence[int]) -> tuple[Lifetimes, Ttl]:
-    """The reverse of ``kept``. Raises ValueError."""
+    """Parse the numbers from ``kept``. Raises ValueError."""
     if len(numbers) % 2 != 1:
         raise ValueError(f"{len(numbers)} numbers of lifetimes")
     *pairs, now = (int(it) for it in numbers)

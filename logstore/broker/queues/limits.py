@@ -43,12 +43,12 @@ class QueueFacts(NamedTuple):
 
     @property
     def lasts(self) -> bool:
-        """Whether it outlives the process: an exclusive one never does."""
+        """Whether the queue outlives the process: an exclusive one never does."""
         return self.durable and not self.exclusive
 
     @property
     def type_name(self) -> str:
-        """``classic``, unless its arguments say another one."""
+        """The type from the arguments; defaults to ``classic``."""
         field = self.arguments.get(b"x-queue-type")
         return CLASSIC if field is None or field.kind != "S" else text(field.value)
 
@@ -83,7 +83,7 @@ class Limits:
 
     @property
     def retention(self) -> Mapping[str, str]:
-        """Settings of its lanes' logs, where they differ from the store's."""
+        """The settings of the lanes' logs that differ from the store's."""
         given = {
             "retention.ms": self.retention_ms, "retention.bytes": self.retention_bytes,
             "deduplication.header": None if self.once is None else self.once.header,
@@ -92,13 +92,13 @@ class Limits:
 
     @property
     def rejects(self) -> bool:
-        """Whether what does not fit is refused, not made room for."""
+        """Whether a message that does not fit is refused, instead of dropping an older one."""
         return self.overflow != DROP_HEAD and (
             self.max_length is not None or self.max_bytes is not None
         )
 
     def retried_later(self, *, failed: bool) -> bool:
-        """Whether a message that comes back waits before it is ready again."""
+        """Whether a returned message waits before it is ready again."""
         return self.retry_min_ms > 0 and (
             self.retry_type == b"all" or self.retry_type == (b"failed" if failed else b"returned")
         )
@@ -226,9 +226,9 @@ NO_DEFINITION: Final[Definition] = {}
 
 
 def limits_of(facts: QueueFacts, definition: Definition = NO_DEFINITION) -> Limits:
-    """``definition``: of the policy that counts for it.
+    """Return the limits of a queue. ``definition``: of its policy.
 
-    Raises InvalidQueueArgument, NotOfType for the first argument that means nothing.
+    Raises InvalidQueueArgument, NotOfType for the first illegal argument.
     """
     found: dict[bytes, Field] = {}
     stream = facts.type_name == STREAM
@@ -248,7 +248,7 @@ def limits_of(facts: QueueFacts, definition: Definition = NO_DEFINITION) -> Limi
 
 
 def _governed(values: dict[bytes, Any], definition: Definition) -> dict[bytes, Any]:
-    """The arguments with what a policy adds to them, as RabbitMQ resolves the two."""
+    """Return the arguments with those of the policy, combined as in RabbitMQ."""
     found = dict(values)
     for key, value in definition.items():
         setting = SETTINGS.get(key)
@@ -306,7 +306,9 @@ def _compiled(value: dict[bytes, int | bytes | bool]) -> Limits:
 
 
 def _once(value: Mapping[bytes, int | bytes | bool]) -> Once | None:
-    """Asked for by its own argument, or by where ids are, unless that is false."""
+    """Return the deduplication; the header argument enables it, unless its own argument
+    is false.
+    """
     header = value.get(b"x-deduplication-header")
     if not value.get(b"x-message-deduplication", header is not None):
         return None
@@ -320,10 +322,10 @@ _CLASSIC = Field("S", b"classic")
 
 
 def check_equivalent(current: QueueFacts, declared: QueueFacts) -> None:
-    """Raises QueueDiffers with the first difference, in RabbitMQ's order.
+    """Compare a queue with its declaration. Raises QueueDiffers with the first difference.
 
-    Arguments that are not known are not compared; a queue without a type is a classic one. Both are
-    exclusive, or neither is: whoever asks for another answer is told that the queue is locked.
+    The order is RabbitMQ's. Unknown arguments are not compared; a queue without a type is a classic
+    one. Exclusiveness must be equal here: the caller has reported a difference as a locked queue.
     """
     for name, before, now in (
         ("durable", current.lasts, declared.lasts),

@@ -98,7 +98,7 @@ class Looked:
     __slots__ = ("_data", "_headers", "_read")
 
     def __init__(self, data: bytes, read: properties.Properties | None = None) -> None:
-        """``read``: what is known of them."""
+        """``read``: the parts of the properties that are already parsed."""
         self._data = data
         self._read = read
         self._headers: _Headers | None = None
@@ -153,7 +153,7 @@ def _data(text: str | None) -> bytes | None:
 
 
 def looked_at(found: properties.Properties) -> Read:
-    """Raises InvalidExpiration, InvalidHeader."""
+    """Return the parsed parts. Raises InvalidExpiration, InvalidHeader."""
     expiration = found.expiration
     return Read(
         found.priority or 0,
@@ -163,7 +163,7 @@ def looked_at(found: properties.Properties) -> Read:
 
 
 def expiration_ms(text: str) -> int:
-    """Raises InvalidExpiration."""
+    """Parse an expiration in ms. Raises InvalidExpiration."""
     digits = text[1:] if text[:1] in ("-", "+") else text
     if not (digits.isascii() and digits.isdecimal()):
         raise InvalidExpiration(fields.data(text), "no_integer")
@@ -184,12 +184,12 @@ def _keys(name: str, headers: dict[str, Any] | None) -> list[bytes]:
 
 
 def with_headers(data: bytes, headers: dict[str, Any] | None) -> bytes:
-    """The properties with these headers in place of theirs."""
+    """Return the properties with these headers in place of their own."""
     return properties.write(properties.read(data)._replace(headers=headers))
 
 
 def without_blind_copies(data: bytes) -> bytes:
-    """The properties as others may see them: the keys of BCC are nobody's business."""
+    """Return the properties without BCC, whose keys consumers must not see."""
     try:
         found = properties.read(data)
     except Refusal:  # a record that no door has written
@@ -200,7 +200,7 @@ def without_blind_copies(data: bytes) -> bytes:
 
 
 def counted(data: bytes, failures: int) -> bytes:
-    """The properties of a message that has come back so often (RabbitMQ: x-delivery-count)."""
+    """Return the properties with the number of failed deliveries (RabbitMQ: x-delivery-count)."""
     try:
         return properties.with_header(data, COUNT_HEADER, fields.Long(failures))
     except (Refusal, ValueError, TypeError):  # a record that no door has written
@@ -214,7 +214,7 @@ def batch_of(
     now_ms: int,
     producer: tuple[int, int, int] = NO_PRODUCER,
 ) -> Batch:
-    """Messages that go the same way, as a lane has them."""
+    """Return the batch of messages with the same route, in the form of a lane."""
     if len(values) > 1:
         if Pieces in set(map(type, values)):
             values = [bytes(it) for it in values]
@@ -236,7 +236,7 @@ class Framing:
         self._last: tuple[Framed, properties.Properties] | None = None
 
     def column(self, messages: Sequence[Message]) -> Iterator[Framed]:
-        """Each message's. Raises as ``framed``, but for what was framed just now."""
+        """Yield the framed properties of each message. Raises as ``framed``."""
         exchange, data, framed = None, None, None
         for message in messages:
             if framed is None or message[2] is not data or message[0] is not exchange:
@@ -247,8 +247,9 @@ class Framing:
     def framed(
         self, exchange: bytes, data: bytes, deaths: bytes = b"", *, once: bool = False
     ) -> Framed:
-        """``once``: it hardly comes again. Raises Refusal for what are no properties;
-        InvalidExpiration, InvalidHeader.
+        """Return the framed properties. ``once``: they hardly occur again, so they are not cached.
+
+        Raises Refusal for illegal properties; InvalidExpiration, InvalidHeader.
         """
         known = self.known.get((exchange, data)) if not deaths else None
         if known is not None:
@@ -284,7 +285,7 @@ class Framing:
         return Framed(section, *read, exchange, data, b"")
 
     def looked(self, data: bytes) -> Looked:
-        """Properties as exchanges ask for them."""
+        """Return the properties in the form that exchanges need."""
         last = self._last
         return Looked(data, last[1] if last is not None and last[0].properties is data else None)
 
@@ -296,7 +297,7 @@ class Showing:
         self.known: dict[Headers, Shown] = {}
 
     def shown(self, headers: Headers) -> Shown:
-        """Of a record's headers, whatever they are."""
+        """Return exchange and properties from any record headers."""
         known = self.known.get(headers)
         if known is not None:
             return known
@@ -329,7 +330,7 @@ def _shown(headers: Headers) -> Shown:
 
 
 def keys_of(key: bytes, headers: dict[str, Any] | None) -> Sequence[bytes]:
-    """The routing key, and the keys of CC and BCC as far as they are some."""
+    """Return the routing key, and the legal keys of CC and BCC."""
     found = [key]
     for name in ("CC", "BCC"):
         try:

@@ -13,10 +13,10 @@ from logstore.records.decode import decode
 
 
 def id_in(data: bytes, header: str) -> bytes | None:
-    """The id of a message with these properties; None: it has none.
+    """Return the id of a message with these properties; None: it has none.
 
-    Values are equal as AMQP has it: 1 is neither 1.0 nor "1"; a header that is there and void is
-    an id, too. Raises Refusal for what are no properties.
+    Values are compared as in AMQP: 1 is neither 1.0 nor "1"; a void header is an id too. Raises
+    Refusal for illegal properties.
     """
     found = properties.read(data)
     if header == MESSAGE_ID:
@@ -35,7 +35,7 @@ def id_in(data: bytes, header: str) -> bytes | None:
 
 
 def marks_of(batch: Batch, header: str, showing: Showing) -> list[Mark]:
-    """What is remembered of each offset of a batch of a lane. Raises CorruptBatch."""
+    """Return the remembered mark of each offset of a lane's batch. Raises CorruptBatch."""
     marks = [Mark(None, 0, NONE)] * (batch.last_offset_delta + 1)
     for record in decode(batch, check=False):
         shown = showing.shown(record.headers)

@@ -56,10 +56,10 @@ def move(
     wanted: Callable[[], bool] = lambda: True,
     check: Callable[[Message], object] = lambda _: None,
 ) -> None:
-    """Move what is ready now, ``limit`` messages at the most; ``then`` is told at the end.
+    """Move up to ``limit`` of the messages that are ready now; ``then`` is called at the end.
 
-    ``wanted``: is asked before each step. ``check`` may refuse a message: then it ends there.
-    Raises NoExchange, InternalExchange.
+    ``wanted``: asked before each step whether to go on. ``check`` may refuse a message, which ends
+    the move. Raises NoExchange, InternalExchange.
     """
     vhost.topology.check_publish(target.exchange)
     moving = _Moving(vhost, queue, target, limit, then, wanted, check)
@@ -89,7 +89,7 @@ class _Moving:
         self._waits = False
 
     def begin(self) -> None:
-        """It is known how many are ready."""
+        """Begin: the number of ready messages is known."""
         if self._queue.failed is not None:
             self._end(self._queue.failed)
             return
@@ -105,7 +105,7 @@ class _Moving:
     # One step
 
     def _step(self) -> None:
-        """Take some and send them; or wait until they can be taken."""
+        """Take some messages and send them, or wait until they can be taken."""
         queue = self._queue
         if queue.gone or self._left <= 0 or len(self._staying) >= STAYING_MAX or not self._wanted():
             self._end()
@@ -140,13 +140,13 @@ class _Moving:
         return found
 
     def _watch(self) -> None:
-        """Take the step again once there is news."""
+        """Repeat the step once a log has news."""
         self._waits = True
         logs = [lane.log for lane in self._queue.stock.order if lane.log is not None]
         self._watches = [log.watch(self._wake) for log in logs]
 
     def _wake(self) -> None:
-        """From any thread."""
+        """Schedule a look. Called from any thread."""
         self._vhost.soon(self._look)
 
     def _look(self) -> None:
@@ -211,7 +211,7 @@ class _Moving:
 
 
 def joined(groups: Sequence[Delivered[Any, Any]]) -> list[Delivered[Any, Any]]:
-    """Single messages of one queue by the block, so that it is told of them a few at a time."""
+    """Combine single messages of one queue by block, so that settling takes few calls."""
     found: dict[tuple[int, int], int] = {}
     for it in groups:
         place = it.lane, it.first >> BLOCK_SHIFT
@@ -223,7 +223,7 @@ def joined(groups: Sequence[Delivered[Any, Any]]) -> list[Delivered[Any, Any]]:
 
 
 def without_copies(given: bytes) -> bytes:
-    """Properties that send a message nowhere but where its key does."""
+    """Return the properties without CC and BCC, so that only the key routes the message."""
     _, begin, end = properties.read_around(given)
     if begin == end:
         return given

@@ -35,7 +35,9 @@ class Hosted:
 
 
 def newest(kept: KeptRouting) -> tuple[Sequence[Hosted], Sequence[Kept]]:
-    """What counts; and what does not: rows of which a part is gone, and earlier ones of a name."""
+    """Return the rows that count, and the others: incomplete ones, and earlier ones of the same
+    name.
+    """
     left: list[Kept] = []
     named: dict[str, Hosted] = {}
     for vhost in sorted(kept.vhosts, key=lambda it: it.id):
@@ -72,7 +74,7 @@ def newest(kept: KeptRouting) -> tuple[Sequence[Hosted], Sequence[Kept]]:
 def _put(
     there: dict[str, _Named], row: _Named, host: Hosted | None, of: dict[int, Hosted]
 ) -> Sequence[Kept]:
-    """What of this row and one before of its name does not count."""
+    """Add the row; return those that do not count: this one, or an earlier one of its name."""
     if host is None:
         return [row]
     other = there.get(row.name)

@@ -36,7 +36,7 @@ class _Passing:
     def __init__(
         self, station: "OnceStation", ids: Sequence[tuple[bytes, int]], now_ms: int
     ) -> None:
-        """``ids``: each with the ms for which it is known; 0: as long as it is among them."""
+        """``ids``: each with its lifetime in ms; 0: no limit of time."""
         self.ids = ids
         self.waiting: list[Waiting] = []  # of repeats
         self._station = station
@@ -63,7 +63,7 @@ class OnceStation:
     """The ``Station`` of one exchange."""
 
     def __init__(self, home: StationHome) -> None:
-        """Raises NoCacheSize, InvalidArgument."""
+        """Create the station. Raises NoCacheSize, InvalidArgument."""
         self.gone = False
         self.kept_out = 0  # messages
         self.lasts = home.facts.durable
@@ -81,7 +81,7 @@ class OnceStation:
             self._remember()
 
     def _remember(self) -> None:
-        """What the journal knows of it from before."""
+        """Load the ids that the journal has from earlier processes."""
         now_ms = self._vhost.clock()
         ids = {it: at for it, at in self._vhost.host.seen(self.number) if now_ms < at}
         with self._window.lock:
@@ -89,7 +89,7 @@ class OnceStation:
         self._room.came(len(ids))
 
     def _govern(self, policy: Policy | None) -> None:
-        """Have this one count. Ids that are too many then go as others come."""
+        """Apply this policy. Surplus ids are then forgotten as new ones come."""
         self._policy = policy
         self._arguments = governed(self._given, {} if policy is None else policy.definition)
         with self._window.lock:
@@ -105,12 +105,12 @@ class OnceStation:
 
     @property
     def most(self) -> int:
-        """Ids that it knows."""
+        """The largest number of remembered ids."""
         return self._arguments.most
 
     @property
     def number(self) -> int:
-        """No other exchange ever has it."""
+        """The exchange's number, which no other exchange ever has."""
         return self._home.number() if self._number is None else self._number
 
     @property
@@ -120,12 +120,12 @@ class OnceStation:
 
     @property
     def ids(self) -> int:
-        """Those that are remembered."""
+        """The number of remembered ids."""
         return len(self._window)
 
     @property
     def forgotten(self) -> int:
-        """Ids that were forgotten before their time was over."""
+        """The number of ids that were forgotten before their time was over."""
         return self._window.forgotten
 
     # As Station
@@ -162,7 +162,9 @@ class OnceStation:
                 self._kept_out(n, intake)
 
     def _returns(self, framed: Framed) -> bool:
-        """Whether it has passed here before, and died since: it comes back, and is no repeat."""
+        """Whether the message has passed here before and died since: it returns, and is
+        no repeat.
+        """
         if not framed.deaths:
             return False
         queues = {text(queue) for queue, _ in own_deaths(framed.deaths)}
@@ -190,7 +192,7 @@ class OnceStation:
             return self._window.knows(it, intake.now_ms)
 
     def _wait_for(self, it: bytes, passing: _Passing, waiting: Waiting) -> None:
-        """Until it has passed, if it has not yet."""
+        """Wait until the message with this id has passed, if it has not yet."""
         coming = self._coming.get(it)
         if coming is not None and coming[0] is passing:
             _wait(passing, waiting)
@@ -204,7 +206,9 @@ class OnceStation:
     def _go_on(
         self, parcel: Parcel, going: Sequence[int], ids: dict[int, bytes], intake: Intake
     ) -> None:
-        """These, as everything is bound now. All that are bound take a message, or none does."""
+        """Publish these messages by the present bindings. All bound queues take a
+        message, or none.
+        """
         keys, bodies, framed = parcel
         routes = {n: self._vhost.onward(self._name, keys[n], framed[n]) for n in going}
         if self._vhost.uncounted(routes.values()) is not None:
@@ -252,12 +256,12 @@ class OnceStation:
         self._vhost.commit(held, lambda error: waiting.unparked(None, 0, error))
 
     def _known_ms(self, properties: bytes) -> int:
-        """For how long the id of a message with these properties is known."""
+        """Return how long the id of a message with these properties is remembered, in ms."""
         own = number_of(Looked(properties).headers.get(TTL)) if TTL in properties else None
         return own or self._arguments.known_ms or 0
 
     def passed(self, passing: _Passing, now_ms: int, error: LogstoreError | None) -> None:
-        """These are where they go, with the ids in the journal; or nothing of it has happened."""
+        """Note that these messages are at their targets, with the ids journaled; or have failed."""
         for it, known_ms in passing.ids:
             coming = self._coming.get(it)
             if coming is not None and coming[0] is passing:

@@ -52,26 +52,28 @@ class Logs(Protocol):
         sized: bool,
         settings: Mapping[str, str],
     ) -> None:
-        """Open it, or make it; ``then`` is called in this thread, later or at once."""
+        """Open the lane's log, or create it; ``then`` is called in this thread, now or later."""
 
     def alter(
         self, queue: int, lanes: Sequence[int], settings: Callable[[], Mapping[str, str]]
     ) -> None:
-        """Its lanes have the settings that are wanted by now. Called from any thread."""
+        """Apply the wanted settings to the lanes' logs. Called from any thread."""
 
     def make_volatile(self, queue: int, lane: int) -> Log:
-        """Raises StorageFull, Failed."""
+        """Create the log of a volatile lane. Raises StorageFull, Failed."""
 
     def sizes(
         self, log: Log, at: int, upto: int, then: Callable[[Part | LogstoreError], None]
     ) -> None:
-        """What these offsets have, or the first of them: read by a worker."""
+        """Read the body sizes of these offsets, or the first of them, in a worker."""
 
     def parked(self, size: int) -> None:
-        """So many bytes more, or less, wait for lanes that are being opened."""
+        """Change the count of bytes that wait for logs being opened by ``size``, which may be
+        negative.
+        """
 
     def later(self, call: Callable[[], int]) -> None:
-        """Call it in this turn or a later one, before what is left later; it says what it cost."""
+        """Make the call in this turn or a later one, in order; it returns its cost."""
 
 
 class Counted(Protocol):
@@ -83,7 +85,7 @@ class Counted(Protocol):
     came: Callable[[Lane], object] | None  # is told of each lane that has its log now
 
     def is_out(self, lane: int, sizes: Mapping[int, int]) -> None:
-        """These offsets of it are out, with so many bytes."""
+        """Note that these offsets of the lane are unacknowledged, with their sizes in bytes."""
 
 
 class Opening:
@@ -118,34 +120,34 @@ class Opening:
         self._dropped = False
 
     def when_still(self, call: Callable[[], None]) -> None:
-        """Call it once no lane is being opened; at once where none is."""
+        """Call ``call`` once no lane is being opened, perhaps at once."""
         if self.under_way:
             self._when_open.append(call)
         else:
             call()
 
     def open_volatile(self, lane: Lane) -> None:
-        """At once. Raises StorageFull, Failed."""
+        """Open a volatile lane at once. Raises StorageFull, Failed."""
         lane.opened(self._logs.make_volatile(self._queue, lane.number), Settlement(), self._wake)
 
     def begin(self, lane: Lane) -> None:
-        """Open it, or make it; a worker does."""
+        """Open the lane's log, or create it, in a worker."""
         self.unopened.discard(lane.number)
         self.under_way += 1
         self._open(lane)
 
     def put_off(self, lane: Lane) -> None:
-        """Open it, or append what is parked in it, in a later turn."""
+        """Open the lane, or append its parked batches, in a later turn."""
         self.unopened.discard(lane.number)
         self.under_way += 1
         self._logs.later(lambda: self._go_on(lane))
 
     def drop(self) -> None:
-        """The queue is gone: what is still being opened is given up when it comes."""
+        """Give up lanes that are still being opened: the queue is deleted."""
         self._dropped = True
 
     def _go_on(self, lane: Lane) -> int:
-        """What was put off; what it cost, in appends."""
+        """Do postponed work; return its cost, in appends."""
         if self._dropped:
             self._logs.parked(-lane.give_up(None))
         elif lane.log is not None:
@@ -196,7 +198,7 @@ class Opening:
         self._stock.ready_bytes -= unneeded
 
     def _one_less(self) -> None:
-        """A lane that was being opened, or put off, is open, or never will be."""
+        """Note that a lane is open or has failed."""
         self.under_way -= 1
         if not self.under_way:
             calls, self._when_open = self._when_open, []

@@ -60,7 +60,9 @@ class Hands(Generic[Holder]):
     def __init__(
         self, holders: Sequence[Holder], rooms: Sequence[int], front: int, binds: Sequence[bool]
     ) -> None:
-        """``binds``: whether each has to settle what it gets; else it holds no key."""
+        """``binds``: whether each consumer must settle its messages; without that it
+        holds no key.
+        """
         self.holders, self.rooms, self.front, self.binds = holders, list(rooms), front, binds
         self.places = {it: place for place, it in enumerate(holders)}
         self.held: list[_Held[Holder]] = []  # of each; what has no key yet is not known elsewhere
@@ -69,16 +71,16 @@ class Hands(Generic[Holder]):
 
     @property
     def room(self) -> int:
-        """How many that are nobody's are taken."""
+        """How many unbound messages can be dealt."""
         return sum(self.rooms[: self.front])
 
     @property
     def open(self) -> bool:
-        """Whether somebody takes what is nobody's."""
+        """Whether a consumer takes unbound messages."""
         return self._next() >= 0
 
     def deal(self) -> int:
-        """The place of the next one that takes what is nobody's, and has it now; -1: nobody."""
+        """Return the place of the next consumer for an unbound message, and count it; -1: none."""
         ring, rooms, at = self._ring, self.rooms, self._at
         if at < len(ring):  # as a rule: one call for each message
             place = ring[at]
@@ -126,7 +128,7 @@ class Ordering(Generic[Holder]):
     """The order of one queue."""
 
     def __init__(self, each: int = 0, most: int = MESSAGES_MAX) -> None:
-        """``each``: how many of one key may be out at once; 0: any number."""
+        """``each``: how many messages of a key may be unacknowledged at once; 0: any number."""
         self.waiting = 0
         self._each, self._most = each, most
         # A holder in place of a key: it has one message of it, and that is all there is of it.
@@ -142,7 +144,7 @@ class Ordering(Generic[Holder]):
 
     @property
     def keys(self) -> int:
-        """Keys of which something is out, or waits."""
+        """The number of keys with unacknowledged or waiting messages."""
         return len(self._keys)
 
     @property
@@ -151,13 +153,13 @@ class Ordering(Generic[Holder]):
         return len(self._out) + self.waiting >= self._most
 
     def held(self) -> Iterator[tuple[Holder, int]]:
-        """Who has how many keys."""
+        """Yield the consumers and how many keys each holds."""
         return ((holder, it.keys) for holder, it in self._held.items())
 
     # Giving out
 
     def tops(self, hands: Hands[Holder]) -> Tops:
-        """Where to begin with what waits; call it first."""
+        """Return where to begin with waiting messages. Must be called first."""
         tops, known = Tops(), self._held
         if not hands.held:
             hands.held = [known.get(it) or _Held(it) for it in hands.holders]
@@ -170,9 +172,9 @@ class Ordering(Generic[Holder]):
         return tops
 
     def offer(self, spots: Sequence[int], keys: Sequence[int], hands: Hands[Holder]) -> list[int]:
-        """Who gets each of these new messages; -1: it waits.
+        """Return who gets each of these new messages; -1: it waits.
 
-        They stand behind all of their lane that wait.
+        They are behind all waiting messages of their lane.
         """
         found: list[int] = []
         known_keys, out, deal, binds = self._keys, self._out, hands.deal, hands.binds
@@ -196,7 +198,7 @@ class Ordering(Generic[Holder]):
     def _behind(
         self, spot: int, key: int, known: _Key[Holder] | _Held[Holder], hands: Hands[Holder]
     ) -> int:
-        """Who gets a new one of a key of which there are others; -1: it waits."""
+        """Return who gets a new message of a key with earlier ones; -1: it waits."""
         if isinstance(known, _Held):
             known = _Key(known, 1)
         held = known.held
@@ -213,7 +215,7 @@ class Ordering(Generic[Holder]):
         return -1
 
     def first(self, tops: Tops, hands: Hands[Holder]) -> Waiting | None:
-        """The first that waits and may be given out now. ``tops``: of this dealing."""
+        """Return the first waiting message that can be dealt now. ``tops``: from this dealing."""
         while tops.heap:
             spot, place, key = tops.heap[0]
             if tops.of.get(place) == spot and (
@@ -231,7 +233,7 @@ class Ordering(Generic[Holder]):
         return self._free if place < 0 else hands.held[place].waiting
 
     def _top(self, tops: Tops, place: int, hands: Hands[Holder]) -> None:
-        """Look for what comes first there."""
+        """Find the first valid entry there."""
         heap = self._heap(place, hands)
         while heap:
             spot, key = heap[0]
@@ -255,7 +257,7 @@ class Ordering(Generic[Holder]):
         )
 
     def give(self, it: Waiting, tops: Tops, hands: Hands[Holder]) -> int:
-        """What ``first`` has found is given out; the place of who gets it."""
+        """Deal the message that ``first`` returned; return the place of its consumer."""
         place = it.place
         if place < 0:
             place = hands.deal()
@@ -277,7 +279,7 @@ class Ordering(Generic[Holder]):
         return place
 
     def lose(self, it: Waiting, tops: Tops, hands: Hands[Holder]) -> None:
-        """What ``first`` has found goes another way."""
+        """Remove the message that ``first`` returned: it goes another way."""
         self._next(it.key, self._leave(it, tops, hands))
         self._top(tops, it.place, hands)
 
@@ -301,7 +303,7 @@ class Ordering(Generic[Holder]):
             self._next(key, known)
 
     def _next(self, key: int, known: _Key[Holder]) -> None:
-        """Enter the first that waits of this key where it is looked for; or forget the key."""
+        """Enter the key's first waiting message in its heap, or forget the key."""
         waiting = known.waiting
         while waiting and waiting[0] in self._gone:
             self._gone.discard(heappop(waiting))
@@ -318,7 +320,7 @@ class Ordering(Generic[Holder]):
             self._sweep(heap, known.held)
 
     def _sweep(self, heap: list[Entry], held: _Held[Holder] | None) -> None:
-        """Take out the entries that are not valid any more."""
+        """Remove the entries that are no longer valid."""
         heap[:] = {
             (spot, key) for spot, key in heap
             if isinstance(known := self._keys.get(key), _Key) and known.held is held
@@ -329,8 +331,9 @@ class Ordering(Generic[Holder]):
     # What was given out
 
     def settled(self, first: int, bits: int = 1) -> None:
-        """The spots ``first + n``, for each bit n of ``bits``, are done with, or on their way
-        elsewhere. What is not out is let be.
+        """Note that the spots ``first + n``, for each bit n of ``bits``, are settled or moved.
+
+        Spots that are not unacknowledged are ignored.
         """
         out, keys = self._out, self._keys
         spot = first - 1
@@ -372,14 +375,14 @@ class Ordering(Generic[Holder]):
         known.held = None
 
     def _known(self, key: int) -> _Key[Holder]:
-        """The key, also if only one of it is out."""
+        """Return the key, also if only one of its messages is unacknowledged."""
         known = self._keys[key]
         if not isinstance(known, _Key):
             known = self._keys[key] = _Key(known, 1)
         return known
 
     def returned(self, spot: int) -> bool:
-        """It waits again, at its own place. False: it was not given out here."""
+        """Let the message wait again, at its own place. False: it was not dealt here."""
         key = self._out.pop(spot, None)
         if key is None:
             return False
@@ -393,7 +396,7 @@ class Ordering(Generic[Holder]):
         return True
 
     def delay(self, spot: int) -> None:
-        """It has come back, and waits for its time: ``returned`` follows."""
+        """Note that the message was returned and is delayed; ``returned`` follows."""
         key = self._out.get(spot)
         if key is None or spot in self._delayed:
             return
@@ -407,7 +410,7 @@ class Ordering(Generic[Holder]):
     # What was not
 
     def dropped(self, spot: int, key: int) -> None:
-        """One that waits is gone, for it has expired, or there were too many."""
+        """Remove a waiting message that has expired or was dropped."""
         known = self._keys.get(key)
         if not isinstance(known, _Key) or not known.waiting:
             return
@@ -429,7 +432,7 @@ class Ordering(Generic[Holder]):
         self._count()
 
     def purged(self) -> None:
-        """Nothing waits any more."""
+        """Remove all waiting messages."""
         for held in self._held.values():
             held.waiting.clear()
         self._free.clear()
@@ -444,7 +447,7 @@ class Ordering(Generic[Holder]):
                 known.waiting.clear()
 
     def _count(self) -> None:
-        """Enter what is left anew."""
+        """Enter all remaining messages again."""
         self._free.clear()
         for held in self._held.values():
             held.waiting.clear()

@@ -42,8 +42,9 @@ class OwnTurn:
     def __init__(
         self, clock: Callable[[], int], watchers: Sequence[Callable[[], None]] = ()
     ) -> None:
-        """``watchers``: called, from any thread, when a turn is to be ended, also those that come
-        later. Who is told looks at ``due_s``, too.
+        """``watchers``: called, from any thread, when a turn must be ended.
+
+        The collection may grow. A watcher must look at ``due_s`` too.
         """
         self._clock = clock
         self._watchers = watchers
@@ -58,7 +59,7 @@ class OwnTurn:
         self._inside: int | None = None  # the thread that is in the model, and will end its turn
 
     def begin(self, queues: Queues) -> None:
-        """These are called from now on."""
+        """Set the queues that are called from now on."""
         self._queues = queues
 
     def forked(self, error: LogstoreError) -> None:
@@ -69,7 +70,7 @@ class OwnTurn:
     # What the model is given
 
     def soon(self, call: Callable[[], object]) -> None:
-        """Have it called when the turn ends, once for equal ones. From any thread."""
+        """Schedule a call at the end of the turn, once for equal ones. From any thread."""
         if self._inside == get_ident():  # which ends its turn, and tells all then
             with self._news:
                 self._calls[call] = None
@@ -84,7 +85,7 @@ class OwnTurn:
             told()
 
     def work(self, first: Callable[[], Any], second: Callable[[Any], None]) -> None:
-        """Run the first in another thread, then the second, with what it gave, in a turn."""
+        """Run the first in another thread, then the second with its result in a turn."""
         self._working += 1
 
         def run() -> None:
@@ -104,12 +105,15 @@ class OwnTurn:
     # What callers use
 
     def do(self, call: Callable[[], _T]) -> _T:
-        """Call it in the model, and end the turn. Raises what it raises; Closed, Forked."""
+        """Make the call in the model, and end the turn. Raises its errors; Closed, Forked."""
         with self._model:
             return self._turn(call, TURNS_MAX)
 
     def at_once(self, call: Callable[[], _T]) -> _T:
-        """The same in one turn, where no other thread is in the model. Raises NotNow, too."""
+        """Make the call in one turn, unless another thread is in the model.
+
+        Raises as ``do``, and NotNow.
+        """
         if not self._model.acquire(blocking=False):
             raise NotNow
         try:
@@ -134,9 +138,9 @@ class OwnTurn:
         self._tell()
 
     def wait(self, ready: Callable[[], object], timeout_s: float | None = None) -> bool:
-        """End turns until it is ready; whether it is, if there is a timeout. Raises Closed, Forked.
+        """End turns until ``ready`` returns true; return whether it did, if there is a timeout.
 
-        ``ready`` is called in the model.
+        ``ready`` is called in the model. Raises Closed, Forked.
         """
         until = None if timeout_s is None else monotonic() + timeout_s
         while True:
@@ -168,13 +172,15 @@ class OwnTurn:
             self._end(turns, until_s)  # what is over is over before anyone asks
 
     def due_s(self) -> float | None:
-        """Seconds until something is due by the clock; within the model."""
+        """Return the seconds until the next deadline, or None. Within the model."""
         assert self._queues is not None
         due_ms = self._queues.deadline_ms()
         return None if due_ms is None else max(0, due_ms - self._clock()) / 1000
 
     def _end(self, turns: int, until_s: float | None = None) -> None:
-        """``until_s``: what is not begun then is left for the next turn."""
+        """End up to ``turns`` turns. ``until_s``: calls that have not begun by then are left for
+        later.
+        """
         for _ in range(turns):
             if not self._calls:
                 break
@@ -207,7 +213,7 @@ class OwnTurn:
         )
 
     def close(self, why: Closed, keep: Callable[[], None]) -> None:
-        """``keep`` is called once, when nothing is left to be done; others are told why."""
+        """Close. ``keep`` is called once, at the end; other callers get the error ``why``."""
         if self._error is not None:
             return
         assert self._queues is not None

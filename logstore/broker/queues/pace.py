@@ -25,21 +25,21 @@ class Pace:
         self._waits = False
 
     def look(self) -> None:
-        """Consumers are looked for anew: nobody waits, as far as is known."""
+        """Begin a search for consumers: no message is known to wait for room."""
         self._waits = False
 
     def room(self, now_ms: int) -> int:
-        """How many may be given out now."""
+        """Return how many messages may be delivered now."""
         if not self._since_ms <= now_ms < self._since_ms + EACH_MS:  # a clock may be set back
             self._since_ms, self._left = now_ms, MESSAGES
         self._waits = self._left <= 0
         return self._left
 
     def took(self, count: int) -> None:
-        """So many were."""
+        """Count delivered messages."""
         self._left -= count
 
     @property
     def deadline_ms(self) -> int:
-        """When there is room again, if it was asked for in vain."""
+        """When there is room again, if ``room`` returned none; otherwise NO_TIME."""
         return self._since_ms + EACH_MS if self._waits else NO_TIME

@@ -46,8 +46,10 @@ class Partitions:
         alarm: Callable[[Any, int], None],
         seen: Callable[[int], None],
     ) -> None:
-        """``parked`` is told how many bytes more, or less, wait; ``seen`` of each number that a
-        partition has. ``alarm``: have ``wake`` called then.
+        """``parked`` is called with changes of the number of waiting bytes.
+
+        ``seen`` is called with each number that a partition has. ``alarm``: schedules a call of
+        ``wake``.
         """
         self._topics = topics
         self._work = work
@@ -61,14 +63,15 @@ class Partitions:
 
     @property
     def opening(self) -> bool:
-        """Whether some are being opened."""
+        """Whether some partitions are being opened."""
         return bool(self._opening)
 
     # Before the journal is told
 
     def open(self, places: Iterable[Place], waiting: Waiting) -> None:
-        """``waiting`` fails where one of these takes nothing; and it waits for those to be opened
-        that nobody has used yet.
+        """Open these partitions; ``waiting`` waits for the ones not open yet.
+
+        ``waiting`` fails if one of them cannot be written.
         """
         for place in places:
             try:
@@ -83,7 +86,10 @@ class Partitions:
                 self._open(place, topic, lambda error: waiting.unparked(None, 0, error))
 
     def _find(self, place: Place) -> tuple[Topic, Log | None]:
-        """The log is None: nobody has asked for it yet. Raises UnknownTopic, UnknownPartition."""
+        """Return the topic and its log; None: it is not open.
+
+        Raises UnknownTopic, UnknownPartition.
+        """
         topic = self._topics.by_uuid(place.topic_id)
         if topic is None:
             raise UnknownTopic("a topic that the transaction writes to was deleted")
@@ -96,7 +102,7 @@ class Partitions:
     def _open(
         self, place: Place, topic: Topic, then: Callable[[LogstoreError | None], None]
     ) -> None:
-        """A worker does."""
+        """Open the partition in a worker."""
         calls = self._opening.setdefault(place, [])
         calls.append(then)
         if len(calls) > 1:
@@ -125,9 +131,9 @@ class Partitions:
     # Once the journal has it
 
     def append(self, entry: Entry, waiting: Waiting, again: int = 0) -> None:
-        """``again``: its number, where the partition may have it from before the start.
+        """Append the entry. ``again``: its number, if the partition may already have it.
 
-        ``waiting`` fails where the partition takes nothing in this process.
+        ``waiting`` fails if the partition cannot be written in this process.
         """
         waiting.park()
         left = _Left(entry, waiting, again)
@@ -140,7 +146,7 @@ class Partitions:
         self._tell_parked(entry.batch.size)
 
     def _put(self, it: _Left) -> bool:
-        """Whether there is no more to do about it."""
+        """Append the entry if possible; return whether nothing is left to do."""
         entry, waiting, again = it
         try:
             topic, its = self._find(entry.place)
@@ -186,13 +192,13 @@ class Partitions:
         self._left.pop(place, None)
 
     def wake(self) -> None:
-        """There may be room by now."""
+        """Try again: there may be room by now."""
         for place in list(self._left):
             self._go_on(place)
 
 
 def last_of(its: Log) -> int:
-    """The number of the last body that a partition has; 0: none."""
+    """Return the number of the last body that a partition has; 0: none."""
     known = producers_of(its)
     assert known is not None, "whoever writes a topic knows its producers"
     return 0 if known.numbered is None else number_from(*known.numbered)

@@ -74,14 +74,14 @@ class Span(NamedTuple):
     failures: ByCount
 
     def state(self, offset: int) -> str:
-        """Of a message that was not removed."""
+        """Return the state of a message that was not removed."""
         block, bit = offset >> BLOCK_SHIFT, offset & BIT
         if offset >= self.cursor or self.back.get(block, 0) >> bit & 1:
             return READY
         return OUT if self.held.get(block, 0) >> bit & 1 else SETTLED
 
     def failed(self, offset: int) -> int:
-        """How often the message came back, having failed; as long as it is not settled."""
+        """Return how often an unsettled message was returned as failed."""
         block, bit = offset >> BLOCK_SHIFT, offset & BIT
         return next((n for n, it in self.failures.items() if it.get(block, 0) >> bit & 1), 0)
 
@@ -107,7 +107,7 @@ class Track(dict[int, tuple[int, int]]):
         return ",".join(f"{lane}:{at}..{end}" for lane, (at, end) in sorted(self.items()))
 
     def moved(self, lane: int, at: int) -> None:
-        """It was read so far."""
+        """Note that the lane was read up to this offset."""
         end = self[lane][1]
         if at < end:
             self[lane] = at, end
@@ -115,14 +115,14 @@ class Track(dict[int, tuple[int, int]]):
             del self[lane]
 
     def back(self, found: "Sequence[Found]") -> None:
-        """The last ones that were read are to be read again: go on with the first of them."""
+        """Move back so that these messages, the last ones read, are read again."""
         for it in reversed(found):
             end = self.get(it.lane, (0, it.record.offset + 1))[1]
             self[it.lane] = it.record.offset, end
 
 
 def track_of(text: str) -> Track:
-    """The reverse of ``str``. Raises Refused."""
+    """Parse what ``str`` of a track returned. Raises Refused."""
     track, parts = Track(), text.split(",", LANES_MAX) if text else ()
     for part in parts:
         begin, dots, end = part.partition("..")
@@ -146,7 +146,7 @@ class Page(NamedTuple):
 
     @property
     def following(self) -> Spot | None:
-        """By position: where to go on."""
+        """The next position, in the order of positions."""
         if not self.track:
             return None
         lane = max(self.track)
@@ -157,7 +157,7 @@ class Page(NamedTuple):
 
 
 def cuts(queue: Queue) -> list[Cut]:
-    """Of all its lanes, highest first. Raises what ``failed`` is; it is open."""
+    """Return the ranges of all lanes, highest first; the queue must be open. Raises ``failed``."""
     if queue.failed is not None:
         raise queue.failed
     return [
@@ -167,7 +167,7 @@ def cuts(queue: Queue) -> list[Cut]:
 
 
 def spans(queue: Queue, track: Track, order: Order = "time") -> list[Span]:
-    """What there is to read next. Raises what ``failed`` is; it is open."""
+    """Return the ranges to read next; the queue must be open. Raises ``failed``."""
     if queue.failed is not None:
         raise queue.failed
     left = SPAN_MAX
@@ -199,10 +199,10 @@ def _span(lane: Lane, log: Log, at: int, end: int, most: int) -> Span:
 
 
 def begin(found: Sequence[Cut], first: Bound, upto: Spot | None, order: Order = "time") -> Track:
-    """Where to begin, and to end. Raises Refused, LogFailed, Damaged, Failed.
+    """Return where to begin and to end. Raises Refused, LogFailed, Damaged, Failed.
 
-    By time, a place is one of its priority, and others are not read. By position, it is one in the
-    order of all.
+    In the order of time, a position limits the read to its own priority. In the order of positions,
+    it is one among all messages.
     """
     places = [it for it in (first, upto) if isinstance(it, Spot)]
     if order == "time" and len({it.priority for it in places}) > 1:
@@ -238,11 +238,13 @@ def read(
     before_ms: int | None = None,
     skip: Skip | None = None,
 ) -> Page:
-    """The first ``most`` messages of these spans, or as many as have ``bytes_max``; at least one.
+    """Return the first ``most`` messages of these spans, or fewer within ``bytes_max``; at least
+    one.
 
-    Perhaps none, although there are more: then ``track`` says where to go on, as always.
-    ``before_ms``: stop before the first that was published then or later. ``skip``: is told of
-    batches that can't be read, and goes on. Raises CorruptBatch, LogFailed, Damaged, Failed.
+    The page may be empty although there are more: ``track`` always says where to go on.
+    ``before_ms``: stop before the first message published at or after this time. ``skip``: called
+    with unreadable batches, which are then skipped. Raises CorruptBatch, LogFailed, Damaged,
+    Failed.
     """
     reading = _Reading(track, most, bytes_max, before_ms)
     matches = _Matching(wanted)
@@ -271,7 +273,7 @@ class _Matching:
         self._known: dict[int, tuple[Shown, bool]] = {}
 
     def of(self, span: Span, records: Sequence[Record]) -> list[Found]:
-        """Those of them that are."""
+        """Return the matching records."""
         wanted = self.wanted
         if not span.held and span.cursor >= span.upto and len(span.left) == 1:
             first, upto = span.left[0]
@@ -290,7 +292,10 @@ class _Matching:
         return found
 
     def _all_settled(self, lane: int, records: Sequence[Record]) -> list[Found]:
-        """In half the time that it takes to ask for the state of each."""
+        """Return the matching records of a span that is all settled.
+
+        This takes half the time of asking for each state.
+        """
         found: list[Found] = []
         append, new, last = found.append, tuple.__new__, None
         for record in records:
@@ -337,7 +342,7 @@ def _headers(shown: Shown) -> Mapping[str, Any]:
 
 
 def _texts(value: Any) -> Sequence[str]:  # noqa: ANN401  what a table holds
-    """What a header's value is as a text; of an array each of its values."""
+    """Return a header's value as texts: one for each value of an array."""
     if isinstance(value, list):
         return [text for it in value for text in _texts(it)]
     if isinstance(value, bool):
@@ -362,7 +367,7 @@ class _Side:
         self._begun = False  # each is read at least once, so that there is always progress
 
     def head(self) -> Found | None:
-        """What comes next; None: nothing of this span does, or too much was passed over."""
+        """Return the next message; None: the span has none left, or too much was scanned."""
         while self.place == len(self.found):
             self._reading.passed(self.lane, self._at)
             if self._begun and self._reading.scanned_bytes >= SCANNED_BYTES_MAX:
@@ -377,11 +382,11 @@ class _Side:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing comes of it any more, also not of what follows the span."""
+        """Whether nothing is left, also behind the span."""
         return not self.more and self._at >= self._span.upto
 
     def _scanned(self, skip: Skip | None) -> Iterator[tuple[list[Found], int]]:
-        """What matches, some at a time, and up to where that is."""
+        """Yield runs of matching messages, each with the offset up to which it goes."""
         log, upto, at = self._span.log, self._span.upto, self._span.first
         while at < upto:
             before = at
@@ -422,12 +427,14 @@ class _Reading:
         self._before_ms = before_ms
 
     def passed(self, lane: int, at: int) -> None:
-        """All of it below was taken, or is not meant."""
+        """Note that all of the lane below ``at`` was taken or does not match."""
         if lane in self._track and at > self._track[lane][0]:
             self._track.moved(lane, at)
 
     def take(self, sides: Sequence[_Side]) -> bool:
-        """Take what comes first, again and again; whether all of these has been taken."""
+        """Take messages in order while there is room; return whether all of these sides are
+        exhausted.
+        """
         while sides:
             heads = [(side.head(), side) for side in sides]
             if any(head is None and not side.ended for head, side in heads):
@@ -446,7 +453,9 @@ class _Reading:
         return True
 
     def _take(self, side: _Side, before: tuple[int, int] | None) -> bool:
-        """From this one, up to what another has first; whether there is room for more."""
+        """Take messages of this side up to the first of another; return whether there is room for
+        more.
+        """
         found, place, lane = side.found, side.place, side.lane
         if before is None and self._before_ms is None and self._has_room(found, place):
             self.found += found[place:] if place else found
@@ -472,7 +481,7 @@ class _Reading:
         return True
 
     def _has_room(self, found: Sequence[Found], place: int) -> bool:
-        """Whether all from there on can be taken: their bytes count then."""
+        """Return whether all messages from ``place`` on fit; if so their bytes are counted."""
         if len(self.found) + len(found) - place > self._most:
             return False
         size = sum([len(it[2].value or b"") + len(it[3].properties) for it in found[place:]])

@@ -40,7 +40,7 @@ class Spot(NamedTuple):
 
 
 def spot_of(text: str) -> Spot:
-    """The reverse of ``str``: ``17``, or ``4:17`` of priority 4. Raises Refused."""
+    """Parse a position: ``17``, or ``4:17`` for priority 4. Raises Refused."""
     priority, colon, offset = text.rpartition(":")
     numbers = (priority, offset) if colon else ("0", offset)
     if not all(it.isascii() and it.isdigit() and len(it) <= 19 for it in numbers):
@@ -86,7 +86,7 @@ class Peek(NamedTuple):
 
 
 def places(queue: Queue, begin: Spot | None, most: int) -> Places:
-    """Up to ``most`` messages from there on, or from the first; the queue is open."""
+    """Return up to ``most`` messages from ``begin``, or from the first; the queue must be open."""
     lanes = [it for it in queue.stock.order if it.log is not None]
     if begin is not None:
         lanes = [it for it in lanes if it.number <= begin.priority]
@@ -100,7 +100,7 @@ def places(queue: Queue, begin: Spot | None, most: int) -> Places:
 
 
 def place(queue: Queue, spot: Spot) -> Place | None:
-    """One message; None: none is there that is not settled."""
+    """Return one message; None: there is no unsettled one at this position."""
     found = places(queue, spot, 1).found
     return found[0] if found and found[0].spot == spot else None
 
@@ -118,9 +118,9 @@ def _of_lane(lane: Lane, first: int) -> Iterator[Place]:
 
 
 def read(wanted: Places, ttl_ms: int | None, bytes_max: int = SCANNED_BYTES_MAX) -> Peek:
-    """Fetch these, or the first of them within bounds. ``ttl_ms``: of the queue.
+    """Read these messages, or the first of them within bounds. ``ttl_ms``: of the queue.
 
-    In a thread that may wait. Raises UnknownPartition where the queue was deleted.
+    Called in a thread that may block. Raises UnknownPartition if the queue was deleted.
     """
     showing = Showing()
     messages: list[Peeked] = []
@@ -153,7 +153,9 @@ class _Window:
         return it.log is self._log and self._first <= it.spot.offset < self._upto
 
     def move(self, to: Place) -> int:
-        """Read around this place, unless that was done; how many bytes. Raises CorruptBatch."""
+        """Read around this place, unless that was done; return the bytes read. Raises
+        CorruptBatch.
+        """
         if self.has(to):
             return 0
         self.records, self._log = {}, to.log
@@ -168,7 +170,7 @@ class _Window:
         return sum(len(it.data) for it in batches)
 
     def _add(self, batch: Batch, *, first: bool) -> bool:
-        """Whether it is good. Raises CorruptBatch where the first one is not."""
+        """Add a batch; return whether it is intact. Raises CorruptBatch if the first one is not."""
         try:
             self.records.update({it.offset: it for it in decode(batch)})
         except CorruptBatch:

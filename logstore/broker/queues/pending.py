@@ -25,14 +25,14 @@ class Pending:
             keeping.then(lambda it: self.finish(it.error))
 
     def then(self, call: Callable[["Pending"], None]) -> None:
-        """Have it called once it is done; at once where it is."""
+        """Call ``call`` once it is done, perhaps at once."""
         if self.done:
             call(self)
         else:
             self._calls.append(call)
 
     def finish(self, error: LogstoreError | None) -> None:
-        """Said once."""
+        """Note the result. Call once."""
         assert not self.done
         self.done, self.error = True, error
         calls, self._calls = self._calls, []
@@ -41,7 +41,7 @@ class Pending:
 
 
 def both(first: Pending, second: Pending) -> Pending:
-    """Done when both are; failed if either has."""
+    """Return what finishes when both have; it has failed if either has."""
     joined, left = Pending(), [first, second]
 
     def done(pending: Pending) -> None:
@@ -64,7 +64,7 @@ class Waiting:
     __slots__ = ("_parked", "_synced", "_unsafe", "_wake", "failed")
 
     def __init__(self, *, synced: bool = False) -> None:
-        """``synced``: it is to outlive a power cut, whatever the logs' policy."""
+        """``synced``: it must survive a power cut, whatever the sync policy of the logs."""
         self.failed: LogstoreError | None = None  # why some of it never will be safe
         self._synced = synced
         self._unsafe = Unsafe(synced=synced)
@@ -74,15 +74,17 @@ class Waiting:
     # What the model says
 
     def appended(self, log: Log, upto: int) -> None:
-        """All below this mark of the log."""
+        """Wait until all below this mark of the log is safe."""
         self._unsafe.add(log, upto)
 
     def park(self) -> None:
-        """Something can't be appended yet."""
+        """Wait for an append that is not possible yet."""
         self._parked += 1
 
     def unparked(self, log: Log | None, upto: int, error: LogstoreError | None = None) -> None:
-        """It was appended, or never will be; without either: it is not needed any more."""
+        """Note that a parked append was made or has failed; without log and error, it is not
+        needed.
+        """
         self._parked -= 1
         if error is not None:
             self.failed = self.failed or error
@@ -91,7 +93,7 @@ class Waiting:
         self._news()
 
     def pending(self, pending: Pending) -> None:
-        """A declaration that is to be kept."""
+        """Wait for a declaration that must be stored."""
         if not pending.done:
             self._parked += 1
             pending.then(self._kept)
@@ -109,7 +111,7 @@ class Waiting:
     # What others ask
 
     def settled(self) -> bool:
-        """Whether all of it is safe, or some of it never will be: see ``failed``."""
+        """Return whether all is safe, or some part has failed: see ``failed``."""
         for error in self._unsafe.settle().values():
             # What a queue had that was deleted counts as consumed, as in RabbitMQ.
             if not isinstance(error, UnknownPartition):
@@ -120,22 +122,22 @@ class Waiting:
         return not self._parked and not self._unsafe
 
     def watch(self, wake: Wake) -> None:
-        """Have it synced soon, and ``wake`` called, from any thread, when to look again."""
+        """Request a sync; ``wake`` is called, from any thread, when to look again."""
         self._wake = wake
         self._unsafe.watch(wake)
 
     @property
     def parked(self) -> bool:
-        """Whether some of it is not appended yet, or not kept."""
+        """Whether some part is not appended or not stored yet."""
         return self._parked > 0
 
     @property
     def marks(self) -> list[tuple[Log, int]]:
-        """What is waited for, where nothing is parked: logs, and the marks below which."""
+        """The logs and the marks to wait for, if nothing is parked."""
         return [(log, self._unsafe.mark(log)) for log in self._unsafe]
 
     def wait(self) -> None:
-        """Return when all of it is safe: for who has a thread to spend, and nothing is parked.
+        """Block until all is safe; nothing may be parked. Raises ``failed``.
 
         Raises what ``failed`` is.
         """
@@ -153,7 +155,7 @@ class Waiting:
             raise self.failed
 
     def close(self) -> None:
-        """Nobody waits any more."""
+        """Stop waiting."""
         self._wake = None
         self._unsafe.close()
 

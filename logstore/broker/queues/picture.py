@@ -61,9 +61,9 @@ class Picture(NamedTuple):
 
 
 def drawn(vhost: Vhost, sees: Sees, focus: Spot | None, depth: int) -> Steps:
-    """What is around ``focus``, so many steps up and down from it; without one, all there is.
+    """Draw what is within ``depth`` steps up and down from ``focus``; without one, everything.
 
-    ``sees``: whether something may be shown. Returns a ``Picture``; raises NoExchange, NoQueue.
+    ``sees``: whether a node may be shown. Returns a ``Picture``; raises NoExchange, NoQueue.
     """
     found = _Drawing(vhost, sees)
     yield from found.look_for_dead_letters()
@@ -88,7 +88,7 @@ class _Drawing:
     # What leads where
 
     def look_for_dead_letters(self) -> Steps:
-        """From which queues dead letters come."""
+        """Find the queues whose dead letters go to each target."""
         for number, queue in enumerate(list(self._vhost.queues())):
             edge = _dead_letters(queue)
             if edge is not None:
@@ -130,7 +130,7 @@ class _Drawing:
     # Which are in the picture
 
     def around(self, focus: Spot, depth: int) -> Steps:
-        """Raises NoExchange, NoQueue."""
+        """Draw what is around the focus. Raises NoExchange, NoQueue."""
         kind, name = focus
         if not self._sees(*focus) or not self._is_there(focus):
             raise NoQueue(name) if kind == "queue" else NoExchange(name)
@@ -155,7 +155,7 @@ class _Drawing:
         return [edge.destination for edge in islice(self._down(spot), EDGES_MAX)]
 
     def all(self) -> Steps:
-        """Exchanges that lead somewhere, each with where it leads, then the other queues."""
+        """Draw exchanges with bindings, each with its targets, then the other queues."""
         topology = self._topology
         names = sorted(it.name for it in topology.exchanges() if it.name != DEFAULT_EXCHANGE)
         for name in names:
@@ -181,7 +181,7 @@ class _Drawing:
         return len(self._nodes) >= NODES_MAX
 
     def _add(self, spot: Spot) -> bool:
-        """Whether it is in the picture now."""
+        """Add a node; return whether it is in the picture."""
         if spot in self._nodes:
             return True
         if not self._sees(*spot):
@@ -203,7 +203,7 @@ class _Drawing:
         return True
 
     def join(self) -> Steps:
-        """The edges between the nodes."""
+        """Add the edges between the nodes."""
         for spot in list(self._nodes):
             found = list(islice(self._down(spot), EDGES_MAX + 1))
             yield _units(found)
@@ -218,7 +218,7 @@ class _Drawing:
     # What is worth a look
 
     def finish(self) -> Steps:
-        """All of it, with flags."""
+        """Return the whole picture with its flags."""
         below: dict[Spot, set[Spot]] = {}
         for edge in self._edges:
             ends = [edge.destination]
@@ -269,7 +269,7 @@ class _Drawing:
 
 
 def _units(found: Sized) -> int:
-    """Of work, to find so much."""
+    """Return the units of work that it took to find these."""
     return 2 + len(found) // 4
 
 
@@ -281,7 +281,7 @@ def _bound(binding: Binding) -> Edge:
 
 
 def _dead_letters(queue: Named) -> Edge | None:
-    """To the exchange that they go to; where that is the default one, to the queue itself."""
+    """Return the edge to the dead letter exchange; if that is the default one, to the queue."""
     to, key = queue.limits.dead_letter_exchange, queue.limits.dead_letter_key
     if to is None:
         return None
@@ -292,7 +292,7 @@ def _dead_letters(queue: Named) -> Edge | None:
 
 
 def on_cycles(below: Mapping[Spot, Iterable[Spot]]) -> set[Spot]:
-    """All from which one comes back to them (Tarjan's strongly connected components)."""
+    """Return all nodes on cycles (Tarjan's strongly connected components)."""
     found: set[Spot] = set()
     numbers: dict[Spot, int] = {}
     lowest: dict[Spot, int] = {}

@@ -110,11 +110,11 @@ class Queues:
         totals: QueueTotals | None = None,
         surroundings: Surroundings = NO_SURROUNDINGS,
     ) -> None:
-        """``soon``: has a call made in this thread when its turn ends, once for equal ones.
+        """``soon``: schedules a call in this thread at the end of its turn, once for equal ones.
 
-        ``work``: runs the first in another thread, then the second, with what it gave, in this
-        one. ``alarmed`` is told when ``tick`` is to be called; else ask ``deadline_ms``.
-        Raises SchemaTooNew, CorruptStore, StorageFull.
+        ``work``: runs the first in another thread, then the second with its result in this one.
+        ``alarmed`` is called with the time for ``tick``; without it, ask ``deadline_ms``. Raises
+        SchemaTooNew, CorruptStore, StorageFull.
         """
         self.clock = clock
         self._surroundings = surroundings
@@ -166,10 +166,10 @@ class Queues:
     # From what is kept
 
     def _unused(self, kept: KeptRouting) -> int:
-        """A number that nothing knows of, nor any above.
+        """Return a number above all that are known.
 
         A queue whose declaration never became durable may have left lanes and settlements; an
-        exchange that was not to last, entries of what waited there.
+        exchange that was not to last, entries of waiting messages.
         """
         scheduled = [it for key in self._scheduled() if (it := exchange_of(key)) is not None]
         traces = [
@@ -196,7 +196,7 @@ class Queues:
             self._open_next(waiting)
 
     def _remove_left(self, lanes: Mapping[int, Sequence[int]]) -> None:
-        """Of queues that were deleted in a process which did not come to that any more."""
+        """Remove the lanes of deleted queues that an earlier process has left."""
         left = [Lane(queue, it) for queue, those in lanes.items() for it in those]
         if left:
             self.logs.delete(left)
@@ -210,7 +210,9 @@ class Queues:
         self._journaling.forget_seen(it for it in self._notes.exchanges() if it not in known)
 
     def _resume(self, kept: KeptRouting) -> None:
-        """Before anything else comes to the lanes."""
+        """Finish the transactions of earlier processes, before anything else is appended to the
+        lanes.
+        """
         unfinished = self._notes.unfinished()
         if unfinished:
             queues: dict[int, Holder] = {}
@@ -222,7 +224,7 @@ class Queues:
             )  # fmt: skip
 
     def _drop_streams(self) -> None:
-        """Those whose topics were deleted by a process that did not come to forget them."""
+        """Remove streams whose topics were deleted by an earlier process."""
         if self._streams is None:
             return
         for vhost in self.vhosts.values():
@@ -276,7 +278,7 @@ class Queues:
                 log.error("topic %s feeds exchange %r no more: %s", row.topic, row.exchange, error)  # noqa: TRY400
 
     def _restore_policies(self, kept: Hosted, vhost: Vhost, rows: Rows) -> None:
-        """First, since what is restored asks which of them counts."""
+        """Restore the policies first, since all that is restored later looks up its policy."""
         found = []
         for row in kept.policies.values():
             rows.policies[row.name] = row
@@ -289,7 +291,7 @@ class Queues:
     def restored(
         self, row: KeptQueue, vhost: Vhost, lanes: dict[int, Sequence[int]] = NO_LANES
     ) -> Named:
-        """The queue that is kept so; ``lanes``: those that are there from before."""
+        """Return the queue of this row; ``lanes``: those that already exist."""
         facts = queue_facts(row)
         if facts.type_name == STREAM:
             return self._restored_stream(row, facts, vhost)
@@ -340,11 +342,11 @@ class Queues:
 
     @property
     def vhosts(self) -> Mapping[bytes, Vhost]:
-        """By name."""
+        """The virtual hosts by name."""
         return self._hosts.by_name
 
     def vhost(self, name: bytes) -> Vhost:
-        """One that there is. Raises NoVhost."""
+        """Return an existing virtual host. Raises NoVhost."""
         return self._hosts.named(name)
 
     def add_vhost(self, name: bytes) -> Pending | None:
@@ -352,11 +354,11 @@ class Queues:
         return self._hosts.add(name)
 
     def follow_vhost(self, fact: KeptVhost) -> Vhost:
-        """One that another node has made."""
+        """Add a virtual host that another node has made."""
         return self._hosts.make(fact)
 
     def vhost_left(self, vhost: Vhost) -> None:
-        """One that another node has deleted."""
+        """Remove a virtual host that another node has deleted."""
         if self.vhosts.get(vhost.name) is vhost:
             self._hosts.leave(vhost.name)
             if self._routes is not None:
@@ -370,7 +372,7 @@ class Queues:
         return pending
 
     def _open_next(self, waiting: deque[Queue]) -> None:
-        """Open what there is, some at a time: messages expire although nobody asks for them."""
+        """Open the queues, some at a time, so that messages expire even without consumers."""
         while waiting and not self._closed:
             queue = waiting.popleft()
             if not queue.gone and not queue.is_open():
@@ -385,7 +387,7 @@ class Queues:
             self._is_known(queue)
 
     def _is_known(self, queue: Queue) -> None:
-        """What it has, since it is open; or nobody asks any more."""
+        """Note that the queue's messages are counted, or that it is gone."""
         self._unopened.discard(queue)
         self.uncounted.discard(queue)
 
@@ -393,13 +395,15 @@ class Queues:
 
     @property
     def crowded(self) -> bool:
-        """Whether too much waits for lanes, or for the journal: read no more publishes now."""
+        """Whether too much waits for lanes or the journal, so that no more publishes are to be
+        read.
+        """
         roamers = self._surroundings.roamers
         crowded = roamers is not None and roamers.crowded
         return crowded or self.logs.crowded or self._holding.crowded
 
     def soon(self, call: Callable[[], object]) -> None:
-        """Have it called when the turn ends; from any thread."""
+        """Schedule a call at the end of the turn. From any thread."""
         self._soon(call)
 
     def check_type(self, exchange_type: str) -> None:
@@ -414,7 +418,7 @@ class Queues:
             numbers.check()
 
     def next_id(self) -> int:
-        """A number that none has had."""
+        """Return a number that was never used before."""
         if self._surroundings.next_id is not None:
             return self._surroundings.next_id()
         number, self._next_id = self._next_id, self._next_id + 1
@@ -443,7 +447,7 @@ class Queues:
         return NO_CROSSINGS if self._routes is None else self._routes
 
     def topic_routes(self) -> "TopicRoutes":
-        """The topics that feed exchanges. Raises Failed in a process that has no topics."""
+        """The routes from topics to exchanges. Raises Failed in a process without topics."""
         if self._routes is None:
             from logstore.broker.queues.crossing.topic_routes import routes_of  # few have any
 
@@ -462,11 +466,11 @@ class Queues:
         self._journaling.forget_seen((exchange,))
 
     def handovers(self, session: int) -> HandOvers:
-        """What the journal knows of what a session is handing over."""
+        """Return the journal's hand-over state of a session."""
         return self._notes.handovers(session)
 
     def handing_over(self) -> Sequence[int]:
-        """The sessions of which it knows anything."""
+        """Return the numbers of the sessions of which the journal has entries."""
         return self._notes.sessions()
 
     # Offsets of groups
@@ -480,15 +484,18 @@ class Queues:
         return DecidedOffsets(group, offsets, keeper, self._notes.ended)
 
     def journaled(self, group: str) -> list[tuple[int, Offset]]:
-        """Those of a group that the journal has, and the group may not have, each with the place of
-        its record, in order. From any thread. Raises SchemaTooNew, CorruptStore.
+        """Return a group's offsets that the journal has and that may not be stored yet, in order.
+
+        Each comes with the place of its record. From any thread. Raises SchemaTooNew, CorruptStore.
         """
         committed = self._notes.committed()
         return [(place, it) for place, (name, those) in committed if name == group for it in those]
 
     def keep_offsets(self) -> None:
-        """At the start of a process that has no transactions of topics: keep those that an earlier
-        one has committed, and groups may not have. Those of topics that are gone are forgotten.
+        """Store offsets that an earlier process has committed and that may not be stored yet.
+
+        For the start of a process without transactions of topics. Offsets of deleted topics are
+        forgotten.
         """
         keeper, topics = self._surroundings.positions, self._surroundings.topics
         if keeper is None or topics is None:
@@ -534,16 +541,16 @@ class Queues:
 
     @property
     def resuming(self) -> bool:
-        """Whether what earlier processes have committed is still on its way to topics and groups.
+        """Whether transactions of earlier processes are still on their way to topics and groups.
 
-        Not where something keeps it from coming there in this process.
+        False if something prevents that in this process.
         """
         partitions = self._holding.partitions
         return bool(self._keeping or (partitions is not None and partitions.opening))
 
     @property
     def brought_again(self) -> Collection[Log]:
-        """The partitions that had to be brought something of earlier processes."""
+        """The partitions to which records of earlier processes were appended."""
         partitions = self._holding.partitions
         return () if partitions is None else partitions.again
 
@@ -585,12 +592,12 @@ class Queues:
         return self._surroundings.neighbourhood
 
     def declared(self, queue: Queue) -> None:
-        """A queue is made that lasts."""
+        """Report a new lasting queue."""
         for tell in self.told_declared:
             tell(queue)
 
     def deleted(self, queue: Queue, forgotten: Pending | None) -> None:
-        """A queue is gone; its logs go once it is forgotten."""
+        """Handle the deletion of a queue; its logs are deleted once its row is."""
         self.totals.deleted += 1
         for tell in self.told_deleted:
             tell(queue)
@@ -601,7 +608,7 @@ class Queues:
         queue.when_left(lambda: self._left(queue, forgotten))
 
     def _left(self, queue: Queue, forgotten: Pending | None) -> None:
-        """What died in it is where it goes."""
+        """Delete the queue's logs: its dead letters have arrived."""
         self._leaving.discard(queue)
         self._journaling.leave_out(queue)
         self._alarms.pop(queue, None)
@@ -613,7 +620,7 @@ class Queues:
             forgotten.then(lambda it: self._forget(queue, lanes, it))
 
     def station_gone(self, holder: Holder, forgotten: Pending | None) -> None:
-        """An exchange that had messages is gone, as ``deleted``; so is what waited in it."""
+        """Handle the deletion of an exchange with messages, as ``deleted``."""
         self._alarms.pop(holder, None)
         self._trimming.gone(holder)
         lanes = [Lane(holder.id, it) for it in holder.stock.names()]
@@ -626,7 +633,7 @@ class Queues:
             forgotten.then(lambda it: None if it.error else self._forget_schedule(index))
 
     def _forget_schedule(self, log: bytes) -> None:
-        """Some entries of the index at a time: there may be a million."""
+        """Remove the index entries, some at a time: there may be a million."""
         if self._closed or log not in self._scheduled():
             return  # the next start does it
         self.schedules.forget(log, FORGOTTEN_AT_ONCE).then(
@@ -641,22 +648,22 @@ class Queues:
             return ()
 
     def delayed(self) -> Iterator[Waiting]:
-        """The exchanges where messages wait."""
+        """Yield the exchanges where messages wait."""
         for vhost in self.vhosts.values():
             for holder in vhost.holders.values():
                 yield cast("Waiting", holder)
 
     def may_trim(self, holder: Holder) -> None:
-        """Something that it has is settled, and the journal knows it."""
+        """Note that the journal has new settlements of the holder."""
         self._may_trim([holder])
 
     def work(self, first: Callable[[], _T], second: Callable[[_T], None]) -> None:
-        """Run the first in another thread, then the second, with what it gave, in this one."""
+        """Run the first in another thread, then the second with its result in this one."""
         self._work(first, second)
 
     @property
     def schedules(self) -> ScheduleKeeper:
-        """Where it is kept what waits for its time."""
+        """The store of the messages' due times."""
         return self._logs.keeper.schedules
 
     def _forget(self, queue: Holder, lanes: list[Lane], forgotten: Pending) -> None:
@@ -681,7 +688,7 @@ class Queues:
             self._alarmed(self.deadline_ms())
 
     def _trim(self) -> None:
-        """Have what is settled removed."""
+        """Remove settled messages from disk."""
         found, now_ms = self._trimming.look(short=bool(self._short)), self.clock()
         short, self._short = self._short, []
 
@@ -717,9 +724,9 @@ class Queues:
         self._work(trim, trimmed)
 
     def make_room(self, then: Callable[[], object]) -> None:
-        """The disk is short: what is settled of all queues goes. ``then``: that was tried.
+        """Remove settled messages of all queues: the disk is short. ``then``: called afterwards.
 
-        How much is retained then is decided where it is removed (``upkeep/lanes.py``).
+        How much is retained nevertheless is decided where it is removed (``upkeep/lanes.py``).
         """
         self._short.append(then)
         queues = [it for vhost in self.vhosts.values() for it in vhost.with_lanes()]
@@ -730,7 +737,7 @@ class Queues:
     # Time
 
     def alarm(self, queue: Alarmed, at_ms: int) -> None:
-        """Have the queue, or whatever waits for a time, woken then, at the latest."""
+        """Wake the queue, or another waiting object, at that time or earlier."""
         known = self._alarms.get(queue)
         if known is not None and known <= at_ms:
             return
@@ -741,7 +748,7 @@ class Queues:
             self._alarmed(at_ms)
 
     def deadline_ms(self) -> int | None:
-        """When ``tick`` is to be called; None: nothing waits for a time."""
+        """Return when ``tick`` must be called; None: nothing has a deadline."""
         first = self._times[0][0] if self._times else NO_TIME
         if self._times and any(vhost.holders for vhost in self.vhosts.values()):
             first = min(first, self.clock() + CLOCK_MS)  # it may be moved forward
@@ -750,11 +757,11 @@ class Queues:
         return None if first == NO_TIME else first
 
     def wait_for_journal(self) -> None:
-        """Return when all that it was told is safe. From any thread. Raises LogFailed."""
+        """Wait until all that was journaled is safe. From any thread. Raises LogFailed."""
         self._journaling.wait()
 
     def tick(self, now_ms: int) -> None:
-        """That time has come."""
+        """Do the work that is due."""
         if now_ms < self._last_ms - CLOCK_BACK_MS:
             log.warning(
                 "the clock went back by %d s: what waits for a time waits until it shows it again",
@@ -775,20 +782,23 @@ class Queues:
     # The end
 
     def halt(self) -> None:
-        """It is about to be closed: topics feed exchanges no more."""
+        """Prepare to close: stop routing from topics to exchanges."""
         if self._routes is not None:
             self._routes.halt()
 
     @property
     def on_the_way(self) -> bool:
-        """Whether messages of topics are, that would come again if it were closed now, or dead
-        letters of queues that are gone, which would be lost.
+        """Whether messages of topics or dead letters of deleted queues are on their way.
+
+        If the queues were closed now, the former would come again and the latter would be lost.
         """
         moving = self._routes is not None and self._routes.on_the_way
         return moving or bool(self._leaving)
 
     def close(self) -> None:
-        """Keep the exact state. Consumers were cancelled, and what they had was released."""
+        """Store the exact state. Consumers must be cancelled, and their messages
+        released, before.
+        """
         self._closed = True
         if self._routes is not None:
             self._routes.close()
@@ -804,7 +814,7 @@ class Queues:
         self._journaling.close(queues, known=known)
 
     def _finish_held(self) -> None:
-        """What was committed is where it goes, as far as can be; the rest is in the journal."""
+        """Finish committed transactions as far as possible; the rest is in the journal."""
         self._journaling.end_turn()
         with suppress(LogstoreError):  # those who wait for it are told
             self._journaling.wait()

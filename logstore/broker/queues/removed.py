@@ -42,7 +42,7 @@ class Removed:
         return place >= 0 and offset < self.uptos[place]
 
     def add(self, first: int, upto: int) -> None:
-        """The offsets from ``first`` to before ``upto`` are removed."""
+        """Add the offsets from ``first`` up to ``upto``."""
         if upto <= max(first, self.below):
             return
         with _CHANGING:
@@ -62,16 +62,16 @@ class Removed:
             del self.firsts[:more], self.uptos[:more]
 
     def add_set(self, bits: Bits) -> None:
-        """A set of offsets."""
+        """Add a set of offsets."""
         for first, count in runs(bits):
             self.add(first, first + count)
 
     def forget(self, start: int) -> None:
-        """The log has lost what is below."""
+        """Note that the log now begins at ``start``."""
         self.add(self.below, start)
 
     def clip(self, end: int) -> None:
-        """The log ends here: other messages will come to the offsets above."""
+        """Note that the log ends here: other messages will get the offsets above."""
         with _CHANGING:
             self.below = min(self.below, end)
             keep = bisect_left(self.firsts, end)
@@ -80,13 +80,13 @@ class Removed:
                 self.uptos[-1] = min(self.uptos[-1], end)
 
     def covers(self, first: int, upto: int) -> bool:
-        """Whether all of these offsets are removed."""
+        """Return whether all of these offsets are removed."""
         first = max(first, self.below)
         place = bisect_right(self.firsts, first) - 1
         return first >= upto or (place >= 0 and upto <= self.uptos[place])
 
     def left(self, first: int, upto: int) -> Iterator[tuple[int, int]]:
-        """The ranges between these offsets that are not removed, each with its end."""
+        """Yield the ranges of these offsets that are not removed, each with its end."""
         first = max(first, self.below)
         for place in range(bisect_right(self.uptos, first), len(self.firsts)):
             begin = self.firsts[place]
@@ -99,12 +99,14 @@ class Removed:
             yield first, upto
 
     def all_left(self, first: int, upto: int) -> list[tuple[int, int]]:
-        """The same; in any thread, while another one changes it."""
+        """Return the ranges that are not removed; from any thread, during changes in
+        another one.
+        """
         with _CHANGING:
             return list(self.left(first, upto))
 
     def first_left(self, first: int, upto: int) -> tuple[int, int] | None:
-        """The first of the same; None: all is removed. In any thread."""
+        """Return the first range that is not removed, or None. From any thread."""
         with _CHANGING:
             return next(self.left(first, upto), None)
 
@@ -122,7 +124,7 @@ class Removed:
 
     @classmethod
     def decode(cls, data: Packed) -> "Removed":
-        """What ``encode`` gave. Raises CorruptStore."""
+        """Decode what ``encode`` returned. Raises CorruptStore."""
         it = cls(data.number())
         last = it.below
         if (count := data.number()) > RANGES_MAX:

@@ -58,7 +58,7 @@ class QueueRepeats:
         *,
         known: bool,
     ) -> None:
-        """``known``: there are no lanes from before, which have to be opened first."""
+        """``known``: there are no existing lanes that must be opened first."""
         self.kept_out = 0  # messages
         self.known = known
         self._name = name
@@ -72,24 +72,24 @@ class QueueRepeats:
 
     @property
     def ids(self) -> int:
-        """Those that are remembered."""
+        """The number of remembered ids."""
         return sum([len(it.present) for it in self._stock.order if it.present is not None])
 
     @property
     def forgotten(self) -> int:
-        """Ids that were forgotten while they counted."""
+        """The number of ids that were forgotten while they were in force."""
         return sum([it.present.forgotten for it in self._stock.order if it.present is not None])
 
     # What comes
 
     @staticmethod
     def not_stored() -> LogstoreError:
-        """Why a repeat is not taken whose first was not."""
+        """Return the error for a repeat of a message that was not stored."""
         return Refused(NOT_STORED)
 
     @staticmethod
     def not_open() -> LogstoreError:
-        """Why nothing is taken before all that there is is known."""
+        """Return the error before all existing ids are known."""
         return Refused(NOT_OPEN)
 
     def admit(
@@ -100,9 +100,9 @@ class QueueRepeats:
         waiting: Waiting,
         held: Transaction | None,
     ) -> Admitted:
-        """Which of these messages of a run are repeats; the others are coming from now on.
+        """Return which messages of a run are repeats; the others count as coming.
 
-        ``waiting``, or what commits ``held``, waits for the firsts of repeats that are not safe.
+        ``waiting``, or the commit of ``held``, waits for the first messages that are not safe yet.
         """
         admitted, fresh = Admitted({}, {}), dict[bytes, int]()
         header = self._header
@@ -129,7 +129,7 @@ class QueueRepeats:
         return HEADER if once is None else once.header
 
     def _returns(self, framed: Framed) -> bool:
-        """Whether it has died here before, and comes back: no repeat of what it was."""
+        """Whether the message has died here before and returns: it is not a repeat."""
         return bool(framed.deaths) and any(
             queue == self._name for queue, _ in own_deaths(framed.deaths)
         )
@@ -150,7 +150,7 @@ class QueueRepeats:
         return True
 
     def _wait(self, it: bytes, waiting: Waiting) -> None:
-        """Until the message that has this id is safe."""
+        """Wait until the message with this id is safe."""
         coming = self._coming.get(it)
         if coming is not None:
             waiting.park()
@@ -161,9 +161,9 @@ class QueueRepeats:
             _until_safe(*found, waiting)
 
     def _find(self, it: bytes, now_ms: int, *, returns: bool = False) -> tuple[Lane, int] | None:
-        """The message of this id that counts: its lane, and its offset there.
+        """Return the message of this id that is in force: its lane and its offset.
 
-        ``returns``: one that is done with does not, however soon.
+        ``returns``: a settled message is then ignored, however recent.
         """
         for lane in self._stock.lanes.values():
             present = lane.present
@@ -188,9 +188,9 @@ class QueueRepeats:
         return not _is_done(lane, placed.offset)
 
     def forget(self, ids: Iterable[bytes], error: LogstoreError | None) -> None:
-        """Messages that were coming will never be there: their repeats are told so.
+        """Forget coming messages that will never be stored; their repeats get the error.
 
-        Without an error nobody needs them: the queue is gone.
+        Without an error no one needs them: the queue is deleted.
         """
         for it in ids:
             coming = self._coming.pop(it, None)
@@ -198,11 +198,11 @@ class QueueRepeats:
                 waiting.unparked(None, 0, error)
 
     def drop(self) -> None:
-        """The queue is gone: nobody waits for what was coming to it."""
+        """Forget all coming messages: the queue is deleted."""
         self.forget(list(self._coming), None)
 
     def forget_framed(self, framed: Iterable[Framed], error: LogstoreError | None) -> None:
-        """The same of messages that a transaction was to bring."""
+        """Forget coming messages of a failed transaction."""
         ids = [id_in(it.properties, self._header) for it in framed]
         self.forget([it for it in ids if it is not None], error)
 
@@ -216,7 +216,7 @@ class QueueRepeats:
         ids: Mapping[int, bytes],
         now_ms: int,
     ) -> None:
-        """What is to be remembered of a batch that is about to be appended: it need not be read."""
+        """Set the marks of a batch that is about to be appended, so that it need not be decoded."""
         marks = [
             Mark(ids.get(n), now_ms, NONE if it.expiration_ms is None else it.expiration_ms)
             for n, it in zip(numbers, framed, strict=True)
@@ -229,7 +229,7 @@ class QueueRepeats:
         return marks_of(batch, self._header, self._showing)
 
     def append(self, lane: Lane, batch: Batch) -> int:
-        """To the lane's log. Raises as ``Log.append``."""
+        """Append the batch to the lane's log. Raises as ``Log.append``."""
         assert lane.log is not None
         marks = self._marks(batch)
         notes = lane.log.notes
@@ -254,7 +254,7 @@ class QueueRepeats:
         return mark
 
     def _forget_oldest(self) -> None:
-        """Of all lanes together; each forgets by itself what is too much for it alone."""
+        """Forget the oldest ids of all lanes together; each lane has its own limit too."""
         once, lanes = self._once(), self._stock.order
         if once is None or once.most is None or len(lanes) < 2:
             return
@@ -276,11 +276,11 @@ class QueueRepeats:
             over -= before - len(present)
 
     def gave_up(self, batch: Batch, error: LogstoreError | None) -> None:
-        """A batch will not be appended."""
+        """Note that a batch will not be appended."""
         self.forget([it for it, _, _ in self._marks(batch) if it is not None], error)
 
     def present_of(self, lane: Lane) -> Present:
-        """What is remembered of a lane that was opened just now."""
+        """Return the remembered ids of a lane that was just opened."""
         assert lane.log is not None
         notes = lane.log.notes
         present = notes.present if isinstance(notes, LaneNotes) else None
@@ -302,7 +302,7 @@ def _until_safe(lane: Lane, offset: int, waiting: Waiting) -> None:
 
 
 def _is_done(lane: Lane, offset: int) -> bool:
-    """Whether a message is settled, or on its way out: it dies, and its copy goes elsewhere."""
+    """Whether a message is settled, or dies while its copy is on its way."""
     if lane.settlement.is_settled(offset):
         return True
     block, bit = offset >> BLOCK_SHIFT, offset & BIT

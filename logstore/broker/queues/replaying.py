@@ -38,7 +38,7 @@ class Into(NamedTuple):
 
 
 def into_of(text: str, key: str | None = None) -> Into:
-    """``exchange:NAME``, ``queue:NAME`` or ``topic:NAME``. Raises Refused."""
+    """Parse ``exchange:NAME``, ``queue:NAME`` or ``topic:NAME``. Raises Refused."""
     kind, colon, name = text.partition(":")
     for known in KINDS:
         if kind == known and colon and (name or kind == "exchange"):
@@ -97,9 +97,10 @@ def send(
     check: Callable[[Message], object] = lambda _: None,
     wanted: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Publish them, some in each turn; ``then`` is called once they are safe.
+    """Publish the messages, some in each turn; ``then`` is called once they are safe.
 
-    ``check`` may refuse a message: then it ends there. ``wanted``: is asked in each turn.
+    ``check`` may refuse a message, which ends the replay. ``wanted``: asked in each turn whether to
+    go on.
     """
     _Sending(vhost, given, then, check, wanted).go_on()
 
@@ -122,7 +123,7 @@ class _Sending:
         self._error: LogstoreError | None = None
 
     def go_on(self) -> None:
-        """Publish the next ones."""
+        """Publish the next messages."""
         if self._then is None:
             return
         left = SLICE_MAX if self._wanted() else 0
@@ -138,7 +139,7 @@ class _Sending:
         self._look()
 
     def _publish(self, most: int) -> int:
-        """How many were; -1: not now."""
+        """Publish up to ``most`` messages; return how many were; -1: not possible now."""
         run: list[tuple[Route, Message]] = []
         for message in self._given[self._place : self._place + most]:
             try:
@@ -170,11 +171,11 @@ class _Sending:
         return len(run)
 
     def _wake(self) -> None:
-        """From any thread."""
+        """Schedule a look. Called from any thread."""
         self._vhost.soon(self._look)
 
     def _look(self) -> None:
-        """Whether all is safe that was published."""
+        """Check whether all published messages are safe."""
         while self._under_way and self._under_way[0][0].waiting.settled():
             published, count = self._under_way.popleft()
             failed = published.error or published.waiting.failed

@@ -33,10 +33,11 @@ def resume(
     all_known: bool,
     topics_known: bool,
 ) -> None:
-    """``unfinished``: as the notes have it. ``queue``: by its number; None: it is deleted.
+    """Resume the transactions of an earlier process that are not finished.
 
-    Unless not ``all_known``: its row may be damaged; so may a topic's, where not ``topics_known``.
-    That, and what can't be read, is told, and stays unfinished.
+    ``unfinished``: from the notes. ``queue``: returns a queue by number; None: it is deleted,
+    unless not ``all_known``, when its row may be damaged. So may a topic's, if not
+    ``topics_known``. Such a transaction, and an unreadable one, is logged, and stays unfinished.
     """
     for first, bodies in _transactions(journal, unfinished):
         waiting = Waiting(synced=True)

@@ -26,7 +26,7 @@ _TIDY_AT: Final = 1024  # ids in front that do not count any more: so many are c
 
 
 def encode(ids: Iterable[tuple[bytes, int]], most: int, now_ms: int) -> bytes:
-    """The value of a record: ids, each with the ms for which it is known."""
+    """Return the value of a record: ids, each with its lifetime in ms."""
     parts = [packed(now_ms), packed(most)]
     for it, known_ms in ids:
         parts += (it, packed(known_ms))
@@ -46,7 +46,7 @@ class Seen(Held):
         self._first = 0  # those before it count no more
 
     def items(self) -> Sequence[tuple[bytes, int]]:
-        """The ids, each with the time until which it is known, as they came."""
+        """Return the ids, each with its expiry time, in order of arrival."""
         with self.lock:
             ids, untils = bytes(self.ids[self._first * ID_BYTES :]), self.untils[self._first :]
         there = [ids[at : at + ID_BYTES] for at in range(0, len(ids), ID_BYTES)]
@@ -62,7 +62,7 @@ class Seen(Held):
         self._tidy_at_times()
 
     def apply(self, value: bytes, what: str) -> int:
-        """What a record says; how many ids came. Raises CorruptStore, with ``what`` it is."""
+        """Apply a record; return how many ids it has. Raises CorruptStore with ``what``."""
         data = Packed(value, what)
         now_ms, most = data.number(), data.number()
         ids, untils = bytearray(), array("q")
@@ -102,7 +102,7 @@ class Seen(Held):
 
     @classmethod
     def decode(cls, kept: bytes, what: str) -> "Seen":
-        """What ``encode`` gave. Raises CorruptStore."""
+        """Decode what ``encode`` returned. Raises CorruptStore."""
         data, it = Packed(kept, what), cls()
         it.most = data.number()
         count = data.number()

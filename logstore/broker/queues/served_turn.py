@@ -22,7 +22,7 @@ class ServedTurn:
     """Turns of a served store. From any thread except the sessions' thread."""
 
     def __init__(self, soon: Callable[[Callable[[], object]], object]) -> None:
-        """``soon``: has a call made in the sessions' thread when its turn ends."""
+        """``soon``: schedules a call in the sessions' thread at the end of its turn."""
         self._soon = soon
         self._news = threading.Condition()
         self._pokes = 0
@@ -75,7 +75,7 @@ class ServedTurn:
             self._news.notify_all()
 
     def end(self, error: LogstoreError) -> None:
-        """No call is made any more."""
+        """End: no more calls are made."""
         with self._news:
             self._error = error
             left, self._left = self._left, set()

@@ -47,7 +47,7 @@ class _Lane:
     failed: ByCount = field(default_factory=dict)
 
     def encode(self, lane: bytes) -> list[bytes]:
-        """The operations, in the order that makes the state hold no more than has to be held."""
+        """Return the operations, in the order that needs the least memory when they are applied."""
         out: list[bytes] = []
         if self.clip is not None:
             out += (CLIP, lane, packed(self.clip))
@@ -87,7 +87,7 @@ class Settled:
         return known
 
     def settle(self, lane: int, first: int, count: int = 1) -> None:
-        """Offsets in a row are settled, whether they have been out or not."""
+        """Settle consecutive offsets, delivered or not."""
         if count <= 0:
             return
         if count > LONG_RUN:
@@ -96,26 +96,26 @@ class Settled:
             include(self._lane(lane).settled, first, count)
 
     def settle_run(self, lane: int, first: int, count: int) -> None:
-        """The same, told as a run, however short."""
+        """Settle consecutive offsets, written as a run, however short."""
         if count > 0:
             self._lane(lane).runs.append((first, count, RUN))
 
     def settle_bits(self, lane: int, first: int, bits: int) -> None:
-        """The offsets ``first + n``, for each bit n of ``bits``."""
+        """Settle the offsets ``first + n``, for each bit n of ``bits``."""
         if bits:
             settled = self._lane(lane).settled
             for block, mask in parts(first, bits):
                 settled[block] = settled.get(block, 0) | mask
 
     def settle_set(self, lane: int, bits: Bits) -> None:
-        """A set of offsets."""
+        """Settle a set of offsets."""
         if bits:
             settled = self._lane(lane).settled
             for block, mask in bits.items():
                 settled[block] = settled.get(block, 0) | mask
 
     def remove(self, lane: int, purged: Purged, start: int) -> None:
-        """What a purge has settled, of a log that begins with ``start``."""
+        """Note what a purge has settled, of a log that begins at ``start``."""
         if not purged.total:
             return
         it = self._lane(lane)
@@ -126,7 +126,7 @@ class Settled:
             it.runs.append((purged.first, purged.length, REMOVED_RUN))
 
     def failed(self, lane: int, by_count: ByCount) -> None:
-        """These have failed so often by now (``Settlement.failures_of``)."""
+        """Note how often these offsets have failed by now (``Settlement.failures_of``)."""
         if not by_count:
             return
         told = self._lane(lane).failed
@@ -143,22 +143,22 @@ class Settled:
             del told[count]
 
     def given_out(self, lane: int, cursor: int) -> None:
-        """All below has been given out. Told at a close: else what is settled tells."""
+        """Note that all below has been delivered. Only needed at a close."""
         it = self._lane(lane)
         it.cursor = max(cursor, it.cursor or 0)
 
     def clip(self, lane: int, end: int) -> None:
-        """The log ends here, below what was settled. Told, and safe, before it is appended to."""
+        """Note that the log ends here, below settled offsets. Must be safe before any append."""
         it = self._lane(lane)
         assert it == _Lane(), "a lane is clipped before anything else happens to it"
         it.clip = end
 
     def gone(self) -> None:
-        """The queue is deleted: nothing else counts."""
+        """Note that the queue is deleted, which overrides all else."""
         self._gone = True
 
     def encode(self) -> bytes:
-        """The value of the record."""
+        """Return the value of the record."""
         if self._gone:
             return GONE
         out: list[bytes] = []
@@ -170,12 +170,11 @@ class Settled:
 def reopened(
     lane: int, state: LaneState, start: int, end: int, delivered_below: int, settled: Settled
 ) -> Settlement:
-    """What is settled of a lane whose log has these offsets now, as its journal has it.
+    """Return the settlement of a lane from the journal, for a log with these offsets.
 
-    ``delivered_below`` as Settlement has it: the log's end, unless the last writer has closed the
-    store. What the log has lost is put into ``settled``: where its end is below what was settled,
-    that is to be safe before anything is appended to the log, or else what is appended would count
-    as settled at the next start.
+    ``delivered_below``: as in Settlement; the log's end, unless the last writer has closed the
+    store. What the log has lost is put into ``settled``. If its end is below settled offsets, that
+    must be safe before any append; otherwise new records would count as settled at the next start.
     """
     it = Settlement.restored(state, end, delivered_below)
     if state.cursor > end:
@@ -188,10 +187,10 @@ def reopened(
 
 
 def apply(value: bytes, state: QueueState, what: str = "a record of the journal") -> bool:
-    """Do to the state what the operations say; whether the queue is still there.
+    """Apply the operations to the state; return whether the queue still exists.
 
-    Raises SchemaTooNew for an operation that is not known, CorruptStore for what is none of ours;
-    the state is of no use then. ``what`` it is, for the message.
+    Raises SchemaTooNew for an unknown operation, CorruptStore for illegal bytes; the state must not
+    be used after that. ``what``: names the value in the message.
     """
     data = Packed(value, what)
     while data:

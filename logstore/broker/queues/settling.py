@@ -22,22 +22,22 @@ BODIES_BYTES_MAX: Final = 16 << 20
 
 
 def settled(it: Group) -> None:
-    """It is done with."""
+    """Settle the messages."""
     it.queue.settle(it)
 
 
 def released(it: Group) -> None:
-    """Back to its own place."""
+    """Return the messages to their places in the queue."""
     it.queue.release(it)
 
 
 def rejected(it: Group) -> None:
-    """Nobody wants it."""
+    """Reject the messages."""
     it.queue.reject(it)
 
 
 def bytes_of(run: Sequence[Outgoing]) -> int:
-    """What messages hold in memory."""
+    """Return the memory that the messages take, in bytes."""
     return sum(len(it.body) + len(it.properties) + len(it.key) + MESSAGE_BYTES for _, it in run)
 
 
@@ -68,7 +68,7 @@ class Settling:
                 self._after.append((verdict, group))
 
     def done(self, error: LogstoreError | None) -> None:
-        """The transaction has happened, or it has not."""
+        """Note the result of the transaction."""
         if error is None:
             for group in self._acked:
                 group.queue.count_acked(group)

@@ -42,7 +42,7 @@ class Place(NamedTuple):
 
 
 def share_key(place: Place) -> bytes:
-    """Of the records about it."""
+    """Return the key of the records about this place."""
     name = place.group.encode()
     key = SHARE + packed(len(name)) + name
     if place.topic_id is not None:
@@ -54,7 +54,7 @@ def share_key(place: Place) -> bytes:
 
 
 def place_of(key: bytes) -> Place:
-    """The reverse of ``share_key``. Raises CorruptStore."""
+    """Return the place in a key made by ``share_key``. Raises CorruptStore."""
     data = Packed(key[1:], f"the key {key[:16]!r} of the journal")
     group = _group(data)
     if not data:
@@ -87,7 +87,7 @@ def _partition(data: Packed) -> int:
 
 
 def begun(start: int) -> bytes:
-    """The value of the record by which a group begins with a partition, at this offset."""
+    """Return the value of the record by which a group begins a partition at this offset."""
     settled = Settled()
     settled.given_out(LANE, 0)
     settled.settle_run(LANE, 0, start)
@@ -95,26 +95,26 @@ def begun(start: int) -> bytes:
 
 
 def begun_state(start: int) -> bytes:
-    """The state that this record makes."""
+    """Return the state that the record of ``begun`` produces."""
     state = QueueState()
     apply(begun(start), state)
     return state.encode()
 
 
 def clipped(end: int) -> bytes:
-    """Of the one by which the partition's log ends here, below what was settled."""
+    """Return the value of the record that the log ends here, below settled offsets."""
     settled = Settled()
     settled.clip(LANE, end)
     return settled.encode()
 
 
 def gone() -> bytes:
-    """Of the one by which nothing is known any more."""
+    """Return the value of the record that removes all state."""
     return GONE
 
 
 def decode_state(kept: bytes, place: Place) -> LaneState:
-    """What is settled of a partition, as ``JournaledShares.partitions`` has it.
+    """Decode a partition's state from ``JournaledShares.partitions``.
 
     Raises CorruptStore, SchemaTooNew.
     """
@@ -130,13 +130,13 @@ class JournaledShares:
         self._open: dict[Place, QueueState] = {}  # those of _kept that are told of at present
 
     def __bool__(self) -> bool:
-        """Whether it knows more than a new one."""
+        """Whether any record was applied."""
         return self._next > 0
 
     def apply(self, key: bytes, value: bytes, at: int) -> None:
-        """What the record at this place of the journal says.
+        """Apply the record at this place of the journal.
 
-        Raises CorruptStore, SchemaTooNew; the state is of no use then.
+        Raises CorruptStore, SchemaTooNew; the state must not be used after that.
         """
         place = place_of(key)
         if at < self._next:
@@ -191,7 +191,7 @@ class JournaledShares:
         self._open.clear()
 
     def partitions(self) -> Iterator[tuple[Place, bytes]]:
-        """All that are known, each with its state as bytes."""
+        """Yield all known places with their encoded states."""
         self._close()
         for group, topics in sorted(self._kept.items()):
             for topic_id, partitions in sorted(topics.items()):
@@ -215,7 +215,7 @@ class JournaledShares:
 
     @classmethod
     def decode(cls, kept: bytes) -> "JournaledShares":
-        """What ``encode`` gave. Raises CorruptStore, SchemaTooNew."""
+        """Decode what ``encode`` returned. Raises CorruptStore, SchemaTooNew."""
         data = Packed(kept, _WHAT)
         found = data.byte()
         if found != FORMAT:

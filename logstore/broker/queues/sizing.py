@@ -24,7 +24,7 @@ class Sizing:
         found: Callable[[Lane, Part], None],
         then: Callable[[], None],
     ) -> None:
-        """``found`` is told of each part, in this thread."""
+        """``found`` is called with each part, in this thread."""
         self._logs = logs
         self._found = found
         self._then = then
@@ -39,11 +39,11 @@ class Sizing:
         self._go_on()
 
     def give_up(self) -> None:
-        """Nobody needs it any more."""
+        """Stop: the result is no longer needed."""
         self._given_up = True
 
     def leaves_out(self, lane: int, offset: int) -> bool:
-        """Whether the message there is not counted yet."""
+        """Return whether the message at this offset is not counted yet."""
         left = self.left.get(lane)
         return left is not None and left[0] <= offset < left[1]
 

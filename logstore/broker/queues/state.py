@@ -53,7 +53,7 @@ class LaneState:
     claimed: list[int] = field(default_factory=list)
 
     def hold(self, upto: int) -> None:
-        """Move the cursor up to here: what it passes is not settled. Raises DoesNotFit."""
+        """Move the cursor up to here; the passed offsets are not settled. Raises DoesNotFit."""
         more = upto - self.cursor
         if more <= 0:
             return
@@ -63,13 +63,13 @@ class LaneState:
         self.cursor = upto
 
     def settle_run(self, first: int, count: int) -> None:
-        """All of these are settled, whether they were held or not. Raises DoesNotFit."""
+        """Settle consecutive offsets, held or not. Raises DoesNotFit."""
         self.hold(first)
         self._forget(first, first + count)
         self.cursor = max(self.cursor, first + count)
 
     def settle_block(self, block: int, mask: int) -> None:
-        """The offsets of one block. Raises DoesNotFit."""
+        """Settle offsets of one block. Raises DoesNotFit."""
         if (upto := (block << BLOCK_SHIFT) + mask.bit_length()) > self.cursor:
             self.hold(upto)
         left = self.held.get(block, 0) & ~mask
@@ -81,28 +81,28 @@ class LaneState:
             self.counts.clear(block, mask)
 
     def failed(self, block: int, mask: int, count: int) -> None:
-        """Those of the block that are held have failed so often. Raises DoesNotFit."""
+        """Set the number of failures of the held offsets of a block. Raises DoesNotFit."""
         self.hold((block << BLOCK_SHIFT) + mask.bit_length())
         mask &= self.held.get(block, 0)
         if mask:
             self.counts.put(block, mask, count)
 
     def failed_run(self, first: int, count: int, failures: int) -> None:
-        """The same of offsets in a row. Raises DoesNotFit."""
+        """Set the number of failures of consecutive held offsets. Raises DoesNotFit."""
         self.hold(first + count)
         for block, mask in within(self.held, first, first + count):
             if mask & self.held[block]:
                 self.counts.put(block, mask & self.held[block], failures)
 
     def clip(self, end: int) -> None:
-        """The log ends here: what was known of offsets above is of records that are lost."""
+        """Note that the log ends here: the state of later offsets belongs to lost records."""
         self.removed.clip(end)
         if self.cursor > end:
             self._forget(end, self.cursor)
             self.cursor = end
 
     def remove_settled(self) -> None:
-        """All that is settled counts as removed."""
+        """Count all settled offsets as removed."""
         at = 0
         for first, count in runs(self.held):
             self.removed.add(at, first)
@@ -115,14 +115,14 @@ class LaneState:
 
     @property
     def floor(self) -> int:
-        """All below is settled."""
+        """The offset below which all is settled."""
         if not self.held:
             return self.cursor
         block = min(self.held)
         return (block << BLOCK_SHIFT) + (self.held[block] & -self.held[block]).bit_length() - 1
 
     def unsettled(self, first: int, upto: int) -> int:
-        """How many of these offsets below the cursor are not settled."""
+        """Return how many of these offsets below the cursor are not settled."""
         return sum(
             (self.held[block] & mask).bit_count() for block, mask in within(self.held, first, upto)
         )
@@ -139,7 +139,7 @@ class LaneState:
 
     @classmethod
     def decode(cls, data: Packed, format_: int = FORMAT) -> "LaneState":
-        """What ``encode`` gave. Raises CorruptStore."""
+        """Decode what ``encode`` returned. Raises CorruptStore."""
         lane = cls(cursor=data.number())
         lane.held = decode_set(data, lane.cursor)
         last = 0
@@ -168,7 +168,7 @@ class QueueState:
     lanes: dict[int, LaneState] = field(default_factory=dict)
 
     def lane(self, number: int) -> LaneState:
-        """The lane, which begins with nothing known."""
+        """Return the state of the lane; a new one is empty."""
         assert 0 <= number <= LANE_MAX
         return self.lanes.setdefault(number, LaneState())
 
@@ -181,7 +181,7 @@ class QueueState:
 
     @classmethod
     def decode(cls, data: bytes, what: str = "the state of a queue") -> "QueueState":
-        """What ``encode`` gave; ``what`` it is. Raises CorruptStore, SchemaTooNew."""
+        """Decode what ``encode`` returned. Raises CorruptStore, SchemaTooNew, with ``what``."""
         reader = Packed(data, what)
         if (found := reader.byte()) not in (FORMAT, WITHOUT_REMOVED):
             raise SchemaTooNew(

@@ -44,9 +44,9 @@ class Stock:
         ordering_key: bytes | None = None,
         ordering_prefetch: int = 0,
     ) -> None:
-        """``lanes``: those that there are already. ``wake``: from any thread, there is news.
+        """``lanes``: those that already exist. ``wake``: called from any thread when there is news.
 
-        ``sized``: the bytes of bodies count. ``ordering_...``: as in ``Limits``.
+        ``sized``: body bytes are counted. ``ordering_...``: as in ``Limits``.
         """
         self.repeats: KeepsOut | None = None  # what keeps repeats out, if the queue does
         self.settled = Settled()  # of this turn
@@ -79,17 +79,17 @@ class Stock:
 
     @property
     def sized(self) -> bool:
-        """Whether the bytes of bodies count."""
+        """Whether body bytes are counted."""
         return self._out_bytes is not None
 
     def live(self, ttl_ms: int | None, now_ms: int) -> None:
-        """Messages that come from now on live so long; those that are here, as they did."""
+        """Set the TTL of messages that come from now on; existing messages keep theirs."""
         empty = self.opened and not (self.ready or self.out or self.coming)
         self.earlier = () if empty else changed(self.earlier, self.ttl_ms, now_ms)
         self.ttl_ms = ttl_ms
 
     def count_bytes(self, *, wanted: bool) -> None:
-        """The bytes of bodies count from now on, or do not any more."""
+        """Start or stop counting body bytes."""
         if wanted == self._opening.sized:
             return
         self._opening.sized = wanted
@@ -102,7 +102,7 @@ class Stock:
             self._opening.when_still(self._count_bytes)
 
     def _count_bytes(self) -> None:
-        """All that there is of it is open, or has failed, or will count what it has."""
+        """Begin to count: all existing lanes are open or have failed, or count on opening."""
         if not self.sizing or self._sizing is not None:
             return
         self._out_bytes = {}
@@ -129,32 +129,34 @@ class Stock:
 
     @property
     def ready(self) -> int:
-        """Messages that are not out. Right once it is open."""
+        """The number of messages that are not unacknowledged; exact once the queue is open."""
         return sum([lane.ready for lane in self.order])
 
     @property
     def out(self) -> int:
-        """Messages that are given out and not settled."""
+        """The number of unacknowledged messages."""
         return sum([lane.settlement.out - size_of(lane.done) for lane in self.order])
 
     @property
     def unsafe(self) -> bool:
-        """Whether something is ready that can't be given out yet."""
+        """Whether some ready messages cannot be delivered yet."""
         return any((lane.end > lane.safe and not lane.broken) or lane.parked for lane in self.order)
 
     @property
     def blocked(self) -> bool:
-        """Whether messages wait for others of their keys: not every consumer takes those."""
+        """Whether messages wait for others of their keys, so that not every consumer
+        may take them.
+        """
         return self.in_order is not None and self.in_order.ordering.waiting > 0
 
     @property
     def more(self) -> bool:
-        """Whether the last that asked for messages in order is to ask again for what is behind."""
+        """Whether the last caller for messages in order must ask again for later ones."""
         return self.in_order is not None and self.in_order.more
 
     @property
     def failed(self) -> LogstoreError | None:
-        """Why some lane can't be opened."""
+        """The error of a lane that cannot be opened, or None."""
         return next((lane.failed for lane in self.order if lane.failed is not None), None)
 
     @property
@@ -163,33 +165,33 @@ class Stock:
         return self._opening.under_way > 0
 
     def names(self) -> list[int]:
-        """All its lanes, opened or not."""
+        """Return the numbers of all lanes, opened or not."""
         return [*self.lanes, *self._opening.unopened]
 
     # Opening
 
     @property
     def opened(self) -> bool:
-        """Whether all there is is open; nothing is opened for that."""
+        """Whether all existing lanes are open. Does not open any."""
         return not (self._opening.unopened or self._opening.under_way)
 
     def open(self) -> bool:
-        """Whether all there is is open; begin to open what is not."""
+        """Begin to open the existing lanes; return whether all are open."""
         for number in list(self._opening.unopened):
             self.lane(number)
         return not self._opening.under_way
 
     def when_open(self, call: Callable[[], None]) -> None:
-        """Call it once all there is is open, or has failed to be; at once where it is."""
+        """Call ``call`` once all existing lanes are open or have failed, perhaps at once."""
         self.open()
         self._opening.when_still(call)
 
     def when_still(self, call: Callable[[], None]) -> None:
-        """Call it once no lane is being opened; at once where none is."""
+        """Call ``call`` once no lane is being opened, perhaps at once."""
         self._opening.when_still(call)
 
     def lane(self, number: int) -> Lane:
-        """The lane of a priority, perhaps still being opened. Raises StorageFull, Failed."""
+        """Return the lane of a priority, perhaps still being opened. Raises StorageFull, Failed."""
         known = self.lanes.get(number)
         if known is not None:
             return known
@@ -206,7 +208,7 @@ class Stock:
         return Lane(number, self._windows, self.repeats, several=self.in_order is not None)
 
     def _put_off(self, number: int) -> Lane:
-        """The lane, to be opened, and appended to, in a later turn: many are published to."""
+        """Return the lane, to be opened and appended to in a later turn: many are published to."""
         lane = self.lanes.get(number)
         if lane is None:
             lane = self._new(number)
@@ -221,14 +223,14 @@ class Stock:
         self.order = sorted(self.lanes.values(), key=lambda it: -it.number)
 
     def retain(self, retention: Mapping[str, str]) -> None:
-        """What is settled stays for so long, from now on."""
+        """Set how long settled messages are retained."""
         if retention != self.retention:
             self.retention = retention
             if self._lasts:
                 self._logs.alter(self._queue, self.names(), lambda: self.retention)
 
     def drop(self) -> None:
-        """The queue is gone: nobody needs any of it."""
+        """Drop everything: the queue is deleted."""
         self._opening.drop()
         if self._sizing is not None:
             self._sizing.give_up()
@@ -249,9 +251,10 @@ class Stock:
         expires: bool,
         later: bool = False,
     ) -> None:
-        """To the lane of this priority. ``expires``: some have an expiration of their own.
+        """Append to the lane of this priority. ``expires``: some messages have their own
+        expiration.
 
-        ``later``: in another turn, and all that comes until then behind it. Raises StorageFull,
+        ``later``: append in another turn; later batches queue up behind it. Raises StorageFull,
         LogFailed, Damaged.
         """
         if later and (lane := self._put_off(number)).failed is None:
@@ -277,10 +280,10 @@ class Stock:
         expires: bool,
         later: bool = False,
     ) -> None:
-        """The same of what a transaction brings: it is safe in the journal, so nothing is raised.
+        """Append messages of a transaction. It is safe in the journal, so nothing is raised.
 
-        ``again``: its number, where the lane may have it from before the start. What the disk has
-        no room for is tried again; what the lane never takes is there after the next start.
+        ``again``: its number, if the lane may already have it. If the disk is full, the append is
+        retried; if the lane fails, it is made after the next start.
         """
         try:
             lane = self._put_off(number) if later else self.lane(number)
@@ -303,7 +306,7 @@ class Stock:
         self.expiring = self.expiring or expires
 
     def check(self, number: int) -> None:
-        """Begin to open the lane of this priority; raises why it takes nothing any more."""
+        """Begin to open the lane of this priority. Raises the error if the lane has failed."""
         if not self._lasts and number not in self.lanes:
             return
         lane = self.lane(number)
@@ -314,11 +317,11 @@ class Stock:
 
     @property
     def stuck(self) -> bool:
-        """Whether the disk was too full for what a transaction brings."""
+        """Whether the disk was too full for messages of a transaction."""
         return any(lane.stuck for lane in self.order)
 
     def unstick(self) -> None:
-        """Try again."""
+        """Retry the appends for which the disk was too full."""
         for lane in self.order:
             if lane.stuck:
                 with suppress(LogstoreError):  # there is no room yet
@@ -332,9 +335,10 @@ class Stock:
             self._logs.parked(lane.stuck_bytes - before)
 
     def tell_cursors(self) -> bool:
-        """Tell the journal of all that was given out, at a close; whether that is known.
+        """Journal at a close up to where messages were delivered; return whether that is known.
 
-        Of what an earlier process may have given out it is not, until it is given out again.
+        It is unknown for messages that an earlier process may have delivered, until they are
+        delivered again.
         """
         known = True
         for lane in self.order:
@@ -347,17 +351,17 @@ class Stock:
     # Giving out
 
     def head_failures(self) -> int:
-        """How often the message has failed that would be given out first."""
+        """Return the number of failures of the message that is delivered next."""
         for lane in self.order:
             if (head := lane.head) is not None:
                 return lane.settlement.failures(head)
         return 0
 
     def take(self, n: int, now_ms: int, *, fresh: bool) -> list[Chunk]:
-        """Give out the first ``n`` that are ready and safe, or as many as can be read now.
+        """Take the first ``n`` messages that are ready and safe, or as many as can be read now.
 
-        Among them are those that have expired, which are to die. ``fresh``: what has come since
-        consumers were looked for last has not, however short its time is.
+        Expired ones are among them, and must die. ``fresh``: messages that came since consumers
+        were last looked for have not expired, however short their TTL.
         """
         found: list[Chunk] = []
         room = TAKEN_BYTES
@@ -390,7 +394,7 @@ class Stock:
         fresh: bool,
         found: list[Chunk],
     ) -> int:
-        """Messages in a row from the head on, of one window; -1: nothing can be taken now."""
+        """Take consecutive messages of one window from the head on; -1: none can be taken now."""
         place = window.place(head)
         if window.offsets is None:
             most = min(most, window.upto - head)
@@ -417,7 +421,7 @@ class Stock:
         return taken or -1
 
     def gone_out(self, lane: Lane, records: Iterable[Record]) -> None:
-        """These are not ready any more."""
+        """Note that these messages are no longer ready."""
         if self._out_bytes is not None:
             for record in records:
                 if self._sizing and self._sizing.leaves_out(lane.number, record.offset):
@@ -432,7 +436,7 @@ class Stock:
             self._out_bytes |= {(lane, offset): size for offset, size in sizes.items()}
 
     def settle_gap(self, lane: Lane, first: int, upto: int) -> None:
-        """Offsets without records: compaction has taken those."""
+        """Settle offsets without records, which compaction has removed."""
         for run in lane.settlement.take_between(first, upto):
             self.settle(lane.number, run.first, (1 << run.length) - 1)
         self.flush()
@@ -440,7 +444,9 @@ class Stock:
     def alike(
         self, lane: Lane, records: list[Record], place: int, most: int, now_ms: int, fresh: bool
     ) -> tuple[int, bool]:
-        """How many from there on have expired, or have not, as the first; which of the two."""
+        """Return how many records from ``place`` on have expired, or have not, like the first; and
+        which.
+        """
         first = None
         for n in range(most):
             record = records[place + n]
@@ -458,16 +464,16 @@ class Stock:
 
     @property
     def _limited(self) -> bool:
-        """Whether the queue has them expire, or had."""
+        """Whether the queue has a message TTL, or had one."""
         return self.ttl_ms is not None or bool(self.earlier)
 
     def deadline(self, record: Record) -> int:
-        """When the message expires."""
+        """Return when the message expires."""
         own = self._showing.shown(record.headers).expiration_ms
         return self.expires_at(record.timestamp_ms, own)
 
     def expires_at(self, time_ms: int, own_ms: int | None) -> int:
-        """When a message of this time expires; ``own_ms``: its own expiration."""
+        """Return when a message with this timestamp expires; ``own_ms``: its own expiration."""
         ttl = self.ttl_ms
         if self.earlier:
             ttl = ttl_at(self.earlier, time_ms, ttl)
@@ -476,7 +482,7 @@ class Stock:
         return NO_TIME if own_ms is None else time_ms + own_ms
 
     def expired(self, n: int, now_ms: int) -> Iterator[Chunk]:
-        """Give out those heads of lanes that have expired, at most so many; they are to die."""
+        """Take up to ``n`` expired messages from the heads of lanes; they must die."""
         for lane in self.order:
             while n > 0 and self.head_deadline(lane) <= now_ms:
                 head = lane.head
@@ -491,7 +497,7 @@ class Stock:
                 yield from found
 
     def head_deadline(self, lane: Lane) -> int:
-        """When the lane's head expires, as far as that is known now."""
+        """Return when the lane's head expires, as far as that is known now."""
         if not self.may_expire:
             return NO_TIME
         head = lane.head
@@ -505,11 +511,11 @@ class Stock:
 
     @property
     def unseen(self) -> bool:
-        """Whether something is safe for which consumers were not looked for."""
+        """Whether some messages are safe for which consumers were not looked for yet."""
         return any(lane.seen < lane.safe for lane in self.order)
 
     def all_seen(self) -> None:
-        """Consumers were looked for, for all that is safe."""
+        """Note that consumers were looked for, for all safe messages."""
         for lane in self.order:
             lane.seen = lane.safe
         if self.expiring and not self.ready and not self.out:  # what is out may come back
@@ -518,7 +524,7 @@ class Stock:
     # What was given out
 
     def settle(self, number: int, first: int, bits: int) -> None:
-        """It is done with: the offsets ``first + n``, for each bit n of ``bits``."""
+        """Settle the offsets ``first + n``, for each bit n of ``bits``."""
         if self.in_order is not None:
             self.in_order.parted(number, first, bits)
         done = self.lanes[number].done
@@ -530,7 +536,7 @@ class Stock:
                 done[block] = done.get(block, 0) | mask
 
     def settle_told(self, number: int, first: int, bits: int) -> None:
-        """The same of what the journal has been told of, at once."""
+        """Settle offsets at once that the journal already has as settled."""
         if self.in_order is not None:
             self.in_order.parted(number, first, bits)
         lane = self.lanes[number]
@@ -543,7 +549,7 @@ class Stock:
                 self._out_bytes.pop((number, offset), None)
 
     def flush(self) -> bool:
-        """Make it so: what was settled is gathered until it is told. Whether it was anything."""
+        """Apply the gathered settlements; return whether there were any."""
         some = False
         for lane in self.order:
             if not lane.done:
@@ -562,7 +568,9 @@ class Stock:
         return some
 
     def dies(self, lane: Lane, first: int, bits: int) -> None:
-        """These, which are out, are on their way elsewhere, and are settled when they are there."""
+        """Note that these unacknowledged messages are on their way elsewhere, and are settled on
+        arrival.
+        """
         if self.repeats is not None:
             for block, mask in parts(first, bits):
                 lane.leaving[block] = lane.leaving.get(block, 0) | mask
@@ -571,17 +579,21 @@ class Stock:
         return lane.settlement.failures(offset)
 
     def part(self, number: int, first: int, bits: int) -> None:
-        """These, which are out, are with no consumer any more, and do not come back."""
+        """Note that these unacknowledged messages have no consumer any more, and do not return."""
         if self.in_order is not None:
             self.in_order.parted(number, first, bits)
 
     def delay(self, number: int, first: int, bits: int) -> None:
-        """These, which are out, are with no consumer any more; ``release`` comes later."""
+        """Note that these unacknowledged messages have no consumer any more;
+        ``release`` follows.
+        """
         if self.in_order is not None:
             self.in_order.delayed(number, first, bits)
 
     def release(self, number: int, first: int, bits: int, *, failed: bool, dead_at: int) -> Bits:
-        """It is ready again; what is returned has come back too often, and is to die."""
+        """Make these messages ready again; return those that have failed too often, and
+        must die.
+        """
         lane = self.lanes[number]
         dead = lane.settlement.release_bits(first, bits, failed=failed, dead_at=dead_at)
         those = dict(parts(first, bits))
@@ -597,7 +609,7 @@ class Stock:
         return dead
 
     def purge(self) -> int:
-        """Settle all that is ready; how many that was."""
+        """Settle all ready messages; return how many."""
         self.flush()
         total = 0
         for lane in self.order:
@@ -613,7 +625,7 @@ class Stock:
         return total
 
     def record(self, lane: Lane, offset: int) -> Record | None:
-        """One that is out, read again; None: it has to be read from disk first, or is damaged."""
+        """Return an unacknowledged record; None: it must be read from disk first, or is damaged."""
         window = lane.window(offset)
         if window is None:
             return None
@@ -624,7 +636,7 @@ class Stock:
 
 
 def in_a_row(offsets: list[int], place: int, most: int) -> int:
-    """How many there are from this place on, up to ``most``, before the next gap."""
+    """Return how many offsets from this place on are consecutive, up to ``most``."""
     upto = min(len(offsets), place + most)
     first = offsets[place]
     if offsets[upto - 1] - first == upto - 1 - place:

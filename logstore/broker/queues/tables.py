@@ -17,7 +17,7 @@ _NAME: Final = itemgetter(0)
 
 
 def field_of(value: Any) -> Field:  # noqa: ANN401  what a table holds
-    """One value of a table as a field. Raises TypeError for what no table holds."""
+    """Return a value of a table as a field. Raises TypeError for an unsupported type."""
     kind = type(value)
     if kind in _PLAIN:
         return tuple.__new__(Field, (_PLAIN[kind], value))  # half the time: there may be 60,000
@@ -38,7 +38,7 @@ def _array(values: Sequence[Any]) -> Field:
 
 
 def value_of(field: Field) -> Any:  # noqa: ANN401
-    """The reverse of ``field_of``."""
+    """Return the value of a field."""
     letter, value = field
     if letter == "S":
         return fields.text(value)
@@ -55,14 +55,14 @@ def value_of(field: Field) -> Any:  # noqa: ANN401
 
 
 def arguments_of(table: Mapping[str, Any]) -> Arguments:
-    """A table as arguments."""
+    """Return a table as arguments."""
     named = [(fields.data(name), field_of(value)) for name, value in table.items()]
     named.sort(key=_NAME)
     return Arguments(tuple(named))
 
 
 def table_of(arguments: Arguments) -> dict[str, Any]:
-    """Arguments as a table."""
+    """Return arguments as a table."""
     return {fields.text(name): value_of(field) for name, field in arguments}
 
 

@@ -13,13 +13,13 @@ class Timeouts:
     """The timeouts of one queue. They cost nothing if no consumer has one."""
 
     def __init__(self, timeout_ms: int | None) -> None:
-        """``timeout_ms``: of consumers that do not say another one."""
+        """``timeout_ms``: of consumers without their own timeout."""
         self.timeout_ms = timeout_ms
         # When it has had something, and the tag after the last that it had then.
         self._had: dict[Subscription, deque[tuple[int, int]]] = {}
 
     def had(self, consumer: Subscription, upto: int, now_ms: int) -> None:
-        """It was sent messages, with tags below ``upto``."""
+        """Note that the consumer was sent messages, with tags below ``upto``."""
         if self._of(consumer) is None or consumer.no_ack:
             return
         sent = self._had.setdefault(consumer, deque())
@@ -32,12 +32,12 @@ class Timeouts:
         self._had.pop(consumer, None)
 
     def _of(self, consumer: Subscription) -> int | None:
-        """0 says the same as None: for as long as it likes."""
+        """Return the consumer's timeout in ms; None: it has none. A timeout of 0 means none too."""
         return (self.timeout_ms if consumer.timeout_ms is None else consumer.timeout_ms) or None
 
     @property
     def deadline_ms(self) -> int:
-        """When somebody has to be looked at."""
+        """When a consumer must be checked."""
         found = NO_TIME
         for consumer, sent in self._had.items():
             timeout_ms = self._of(consumer)
@@ -46,7 +46,7 @@ class Timeouts:
         return found
 
     def due(self, now_ms: int) -> list[Subscription]:
-        """Those that have a message for too long."""
+        """Return the consumers that have held a message too long."""
         found = []
         for consumer, sent in self._had.items():
             timeout_ms = self._of(consumer) or 0

@@ -15,7 +15,10 @@ from logstore.names import check_topic
 
 
 def topic_of(facts: ExchangeFacts) -> str:
-    """Raises InvalidArgument where no topic can have the name; Refused of the server's own."""
+    """Return the topic of the exchange.
+
+    Raises InvalidArgument if no topic can have the name; Refused for the server's own topics.
+    """
     topic = text(target_of_exchange(facts))
     try:
         check_topic(topic)
@@ -30,7 +33,7 @@ class TopicStation:
     """The ``Station`` of one such exchange."""
 
     def __init__(self, home: StationHome) -> None:
-        """Raises as ``topic_of``."""
+        """Create the station. Raises as ``topic_of``."""
         self.gone = False
         self.topic_name = topic_of(home.facts)
         self._recording = Recording()
@@ -42,7 +45,7 @@ class TopicStation:
             )
 
     def missing(self) -> LogstoreError | None:
-        """Why nothing that comes now would be taken."""
+        """Return the error if messages would be refused now, else None."""
         if self._into is None:
             return Failed(f"topic {self.topic_name!r}: this process has no topics")
         return self._into.missing()

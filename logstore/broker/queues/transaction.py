@@ -106,23 +106,23 @@ class Remembered(Protocol):
         """Whether it outlives the process."""
 
     def record(self, now_ms: int) -> Record:
-        """What the journal is told."""
+        """Return the journal's record."""
 
     def came(self, error: LogstoreError | None) -> None:
-        """It has happened; or it never will."""
+        """Note that the transaction has happened, or has failed."""
 
 
 class Commits(Protocol):
     """Offsets of a group, which take effect once the journal has them."""
 
     def record(self, now_ms: int) -> Record:
-        """What the journal is told."""
+        """Return the journal's record."""
 
     def happened(self, place: int) -> None:
-        """It has that safe, at this offset."""
+        """Note that the journal has the record safe, at this offset."""
 
     def failed(self, error: LogstoreError) -> None:
-        """It never will."""
+        """Note that the transaction has failed."""
 
 
 class Transaction:
@@ -147,12 +147,12 @@ class Transaction:
         self.in_hand = False  # a thread waits for it, and syncs the journal itself
 
     def __bool__(self) -> bool:
-        """Whether there is anything in it."""
+        """Whether the transaction contains anything."""
         brings = self.parts or self.entries or self.ahead
         return bool(brings or self.endings or self.remembered or self.commits or self.refused)
 
     def bring(self, part: Part) -> None:
-        """Messages. Their queues count them from now on, as what is coming."""
+        """Add messages. Their queues count them as coming from now on."""
         self.parts.append(part)
         self.body_bytes += part.body_bytes
         for queue, _ in part.targets:
@@ -160,36 +160,36 @@ class Transaction:
             queue.stock.coming_bytes += part.body_bytes
 
     def came(self, part: Part) -> None:
-        """They are there, or will never be."""
+        """Note that these messages were appended, or have failed."""
         for queue, _ in part.targets:
             queue.stock.coming -= len(part.values)
             queue.stock.coming_bytes -= part.body_bytes
 
     def append(self, place: Place, batch: Batch) -> Entry:
-        """Records for a partition of a topic, as it is to have them."""
+        """Add records for a partition of a topic, already encoded."""
         entry = Entry(place, batch)
         self.entries.append(entry)
         self.body_bytes += batch.size
         return entry
 
     def before(self, call: Ahead, body_bytes: int) -> None:
-        """Messages that go ahead."""
+        """Add a publish that goes ahead of the transaction."""
         self.ahead.append(call)
         self.body_bytes += body_bytes
 
     def failed(self, part: Part, error: LogstoreError) -> None:
-        """They will never be there."""
+        """Note that these messages will never be appended."""
         self.came(part)
         for queue, _ in part.targets:
             if queue.stock.repeats is not None:
                 queue.stock.repeats.forget_framed(part.framed, error)
 
     def remember(self, it: Remembered) -> None:
-        """It is to be known then."""
+        """Add a fact that the journal is to remember."""
         self.remembered.append(it)
 
     def join(self, other: "Transaction") -> None:
-        """All of the other one, which is none of its own any more."""
+        """Move all parts of another transaction into this one."""
         self.ahead += other.ahead
         self.parts += other.parts
         self.entries += other.entries
@@ -200,7 +200,7 @@ class Transaction:
         self.refused = self.refused or other.refused
 
     def forget(self) -> None:
-        """None of it is to happen."""
+        """Abandon the transaction."""
         for part in self.parts:
             self.failed(part, Refused(FORGOTTEN))
         for it in self.remembered:
@@ -212,12 +212,12 @@ class Transaction:
         self.body_bytes = 0
 
     def settle(self, queue: Holder, lane: int, first: int, bits: int) -> None:
-        """These, which are out, are done with."""
+        """Add a settlement of unacknowledged messages."""
         self.endings.append(Ending(queue, lane, first, bits))
 
     @property
     def lasts(self) -> bool:
-        """Whether any of it outlives the process."""
+        """Whether any part outlives the process."""
         return (
             bool(self.entries or self.commits)
             or any(it.queue.facts.lasts for it in self.endings)
@@ -226,12 +226,12 @@ class Transaction:
         )
 
     def unkept(self) -> set[Pending]:
-        """Declarations of queues it brings something to that are not durable yet."""
+        """Return the declarations of its target queues that are not durable yet."""
         kept = {queue.kept for part in self.parts for queue, _ in part.targets}
         return {it for it in kept if it is not None}
 
     def tell(self, number: int, now_ms: int) -> tuple[list[Record], list[Effect], int]:
-        """What the journal is told, what it comes to then, and the number of the next body."""
+        """Return the journal's records, their effects, and the number of the next body."""
         self.first = number
         effects: list[Effect] = []
         bodies: list[Body] = []

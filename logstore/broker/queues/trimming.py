@@ -36,12 +36,14 @@ class Trimming:
         self.at_work = False
 
     def touched(self, queues: Iterable[Holder], now_ms: int) -> bool:
-        """Something of them was settled, or they were opened; whether ``due_ms`` is new."""
+        """Note that messages were settled, or the queues opened; return whether
+        ``due_ms`` is new.
+        """
         self._queues.update(dict.fromkeys(queues))
         return self._arm(now_ms)
 
     def gone(self, queue: Holder) -> None:
-        """It is deleted."""
+        """Forget a deleted queue."""
         self._queues.pop(queue, None)
         for lane in queue.stock.order:
             if lane.log is not None:
@@ -54,9 +56,10 @@ class Trimming:
         return True
 
     def look(self, *, short: bool = False) -> list[Trim]:
-        """What is to be trimmed now; ``done`` is called when that was tried.
+        """Return what is to be trimmed now; ``done`` must be called afterwards.
 
-        ``short``: of room, so that nobody waits to see whether more comes to what is drained.
+        ``short``: the disk is short, so that drained lanes are trimmed without waiting for more
+        messages.
         """
         self.due_ms, self.at_work = NO_TIME, True
         found: list[Trim] = []
@@ -84,6 +87,6 @@ class Trimming:
         return LaneTrim(log, floor, shown, drained)
 
     def done(self, now_ms: int) -> bool:
-        """It was tried; whether ``due_ms`` is new."""
+        """Note that trimming was tried; return whether ``due_ms`` is new."""
         self.at_work = False
         return self._arm(now_ms)

@@ -22,11 +22,11 @@ class Unfinished:
         self._early: set[int] = set()  # finished before they were added
 
     def __bool__(self) -> bool:
-        """Whether it knows more than a new one."""
+        """Whether any transaction was ever added."""
         return self.next_number > FIRST
 
     def add(self, first: int, count: int, offset: int) -> None:
-        """A record of so many bodies; perhaps it is known, or was finished before."""
+        """Add a record with ``count`` bodies, which may be known, or already finished."""
         self.next_number = max(self.next_number, first + count)
         if first in self._early:
             self._early.discard(first)
@@ -34,16 +34,16 @@ class Unfinished:
             self._offsets[first] = offset
 
     def finish(self, first: int) -> None:
-        """All of it is synced in the lanes that it went to, or they are gone."""
+        """Note that all of the transaction is synced in its lanes, or that these are gone."""
         if self._offsets.pop(first, None) is None:
             self._early.add(first)
 
     def items(self) -> list[tuple[int, int]]:
-        """The number of the first body of each, and its record's offset, ascending."""
+        """Return the number of each first body, and its record's offset, ascending."""
         return sorted(self._offsets.items())
 
     def lowest(self, below: int) -> int:
-        """The lowest offset of a record that is needed; ``below`` where none is lower."""
+        """Return the lowest offset of a needed record, or ``below`` if none is lower."""
         return min([below, *self._offsets.values()])
 
     def encode(self) -> bytes:
@@ -56,7 +56,7 @@ class Unfinished:
 
     @classmethod
     def decode(cls, kept: bytes) -> "Unfinished":
-        """What ``encode`` gave. Raises CorruptStore."""
+        """Decode what ``encode`` returned. Raises CorruptStore."""
         data = Packed(kept, "what is kept of transactions beside the journal")
         it = cls()
         it.next_number = data.number()

@@ -27,15 +27,17 @@ class Vhosts:
         self._making: dict[bytes, Pending] = {}
 
     def put(self, vhost: Vhost) -> None:
-        """One that is there."""
+        """Add an existing virtual host."""
         self.by_name[vhost.name] = vhost
 
     def rows(self, fact: KeptVhost, *, new: bool = False) -> Rows:
-        """Of one of them. ``new``: it is kept with the first that is kept of it."""
+        """Return the rows of a virtual host. ``new``: its own row is stored with its
+        first change.
+        """
         return Rows(fact, self._keeper, self._host.next_id, kept=not new)
 
     def named(self, name: bytes) -> Vhost:
-        """Raises NoVhost."""
+        """Return the virtual host. Raises NoVhost."""
         vhost = self.by_name.get(name)
         if vhost is None:
             raise NoVhost(name)
@@ -64,18 +66,18 @@ class Vhosts:
             self.make(fact)
 
     def make(self, fact: KeptVhost) -> Vhost:
-        """One that is kept."""
+        """Create the object of a stored virtual host."""
         vhost = Vhost(fields.data(fact.name), self._host, self.rows(fact))
         vhost.named()
         self.put(vhost)
         return vhost
 
     def leave(self, name: bytes) -> None:
-        """It is gone already."""
+        """Forget a virtual host that is already deleted."""
         del self.by_name[name]
 
     def delete(self, name: bytes) -> Pending:
-        """It is gone, and its exchanges, queues and messages; the connections to it end.
+        """Delete the virtual host with its exchanges, queues and messages; its connections end.
 
         Raises NoVhost, DefaultVhost.
         """

@@ -40,22 +40,22 @@ def _delay(value: object) -> object:
 
 
 def due_ms(data: bytes, arrived_ms: int) -> int | None:
-    """When a message with these properties is due that came then; None: at once."""
+    """Return when a message with these properties and arrival time is due; None: at once."""
     headers = _headers_of(data)
     return due_of(_delay(headers.get(DELAY)), _moment(headers.get(DELIVER_AT)), arrived_ms)
 
 
 def due_of_record(record: Record) -> int:
-    """When the message that this record is is due; it may be the time at which it came."""
+    """Return when the message in this record is due, at the earliest at its arrival."""
     data = next((value for name, value in record.headers if name == PROPERTIES), None)
     found = None if data is None else due_ms(data, record.timestamp_ms)
     return max(0, record.timestamp_ms) if found is None else found
 
 
 def waited(record: Record, framing: Framing) -> Waited:
-    """The message as it goes on: its delay is negative now, as RabbitMQ's plugin leaves it.
+    """Return the message as it is published: with a negative delay, as RabbitMQ's plugin does.
 
-    So consumers see that it has waited, and another such exchange lets it pass.
+    Consumers can thus see that it has waited, and another delaying exchange lets it pass.
     """
     values = {name: value or b"" for name, value in record.headers}
     data, deaths = values.get(PROPERTIES, properties.NONE), values.get(DEATHS, b"")

@@ -36,8 +36,10 @@ Listed = Callable[[Sequence[WaitingMessage] | LogstoreError], None]
 def listed(
     station: "DelayedStation", after: tuple[int, int] | None, most: int, then: Listed
 ) -> None:
-    """The first that wait, so many at most, in the order in which they are due; those that go on
-    now are not among them. ``after``: due and offset of the one before.
+    """List the first ``most`` waiting messages, in the order of their due times.
+
+    Messages that are being published now are left out. ``after``: due time and offset of the last
+    one before.
     """
     _Listing(station, after, most, then).begin()
 
@@ -99,7 +101,7 @@ class _Listing:
 
 
 def _read(log: Log, entry: Entry) -> WaitingMessage:
-    """One by one: together their bodies may be more than there is memory for."""
+    """Read one message. One by one, since all bodies together may exceed the memory."""
     record, size = records_at(log, [entry.offset]).get(entry.offset), 0
     if record is not None and record.value is not None:
         size = len(record.value)
@@ -111,7 +113,7 @@ def _read(log: Log, entry: Entry) -> WaitingMessage:
 def cancel(
     station: "DelayedStation", offset: int, then: Callable[[LogstoreError | None], object]
 ) -> None:
-    """Have a message that waits not come; ``then`` hears when that is durable, or why not."""
+    """Cancel a waiting message; ``then`` is called once that is durable, or with the error."""
     none = NotWaiting(
         f"no message waits at offset {offset} of exchange {text(station.name)!r}: it was"
         " delivered, was cancelled, or never existed"
@@ -146,7 +148,7 @@ def cancel(
 
 
 def station_of(vhost: "Vhost", exchange: bytes) -> "DelayedStation":
-    """Where messages wait at this exchange. Raises NoExchange, NotWaiting."""
+    """Return the station of the exchange where messages wait. Raises NoExchange, NotWaiting."""
     facts = vhost.topology.exchange(exchange)
     if facts.type_name != DELAYED:
         raise NotWaiting(
@@ -188,7 +190,7 @@ def cancelled(desk: "Desk", exchange: bytes, offset: int) -> None:
 
 
 def stations(desk: "Desk") -> list[tuple[bytes, int]]:
-    """The exchanges where messages wait, and how many at each; opened for that."""
+    """Return the exchanges where messages wait, and how many each has; opens them."""
     found: list[tuple[bytes, int]] = []
 
     def look(vhost: "Vhost") -> list["DelayedStation"]:

@@ -313,7 +313,7 @@ class SharedPartition:
 
     @property
     def dying(self) -> int:
-        """Return how many dead records are not moved yet."""
+        """How many dead records are not moved yet."""
         return size(self._dying)
 
     def deaths(self, most: int) -> list[Death]:
