@@ -32,7 +32,7 @@ class AccessSite(Protocol):
     """Every method raises LogstoreError alone."""
 
     def users(self) -> list[UserRow]:
-        """By name."""
+        """All users, ordered by name."""
 
     def has_users(self) -> bool: ...
     def user(self, name: str) -> UserRow | None: ...
@@ -52,22 +52,22 @@ class AccessSite(Protocol):
         """Raises UnknownUser, Refused."""
 
     def rules(self) -> "list[KeptRule]":
-        """Sorted."""
+        """All rules, sorted."""
 
     def add_rules(self, rules: "Sequence[KeptRule]") -> None:
-        """Of one object, which differ by the operation. Raises Refused, InvalidName."""
+        """Add rules of one object that differ by the operation. Raises Refused, InvalidName."""
 
     def remove_rules(self, rules: "Sequence[KeptRule]") -> None:
-        """Whether they allow or deny. Raises NoneOfThatName."""
+        """Remove rules that allow or deny. Raises NoneOfThatName."""
 
     def check(self, user: str, host: str, operation: str, kind: str, name: str) -> "Decision":
-        """Whether he may, and what says so. Raises Refused."""
+        """Whether the user may do this, and the rule that decides. Raises Refused."""
 
     def permissions(self) -> "list[KeptPermission]":
-        """By virtual host and user."""
+        """All permissions, ordered by virtual host and user."""
 
     def topic_permissions(self) -> "list[KeptTopicPermission]":
-        """By virtual host, user and exchange."""
+        """All topic permissions, ordered by virtual host, user and exchange."""
 
     def set_permission(self, permission: "KeptPermission | KeptTopicPermission") -> None:
         """Raises UnknownUser, NoneOfThatName, Refused."""
@@ -76,19 +76,19 @@ class AccessSite(Protocol):
         """Raises UnknownUser, NoneOfThatName."""
 
     def damaged(self) -> list[str]:
-        """The rows of users, rules and permissions that can't be read: what each is, and why."""
+        """Unreadable rows of users, rules and permissions: what each is, and the reason."""
 
     def remove_damaged(self) -> None:
-        """Those rows."""
+        """Remove the unreadable rows."""
 
 
 @contextmanager
 def access_of(
     data: DataDir, mode: Literal["read", "write"] = "write", *, create: bool = False
 ) -> Iterator[AccessSite]:
-    """In this process, or in the server that has the directory open.
+    """The access data, in this process or in the server that has the directory open.
 
-    Raises StoreLocked where another program has what is to be written.
+    Raises StoreLocked if another program has locked the data that is to be written.
     """
     from logstore.errors import StoreLocked
 
@@ -112,7 +112,7 @@ def access_of(
 
 
 def _durable(keeping: "Keeping") -> None:
-    """Raises StorageFull, Failed."""
+    """Check that a change was stored. Raises StorageFull, Failed."""
     assert keeping.done, "without a server a change is durable on return"
     if keeping.error is not None:
         raise keeping.error
@@ -320,7 +320,7 @@ def _row(user: "KeptUser") -> UserRow:
 
 
 def _asked(rules: "Sequence[KeptRule]") -> dict[str, Any]:
-    """Rules of one object, as the server takes them."""
+    """Rules of one object in the form of the server's API."""
     one = rules[0]
     return {
         "user": one.user,

@@ -146,7 +146,7 @@ def _line(rule: "KeptRule") -> str:
 
 
 def _object(rule: "KeptRule") -> str:
-    """``topic:orders``, and how it is meant where it is no name."""
+    """The object such as ``topic:orders``, and how its name is matched unless literally."""
     pattern = "" if rule.pattern == "literal" else f" ({rule.pattern})"
     host = "" if rule.host == "*" else f" from {rule.host}"
     name = rule.kind if rule.kind == "cluster" else f"{rule.kind}:{rule.name}"
@@ -189,7 +189,7 @@ def _named(rule: "KeptRule") -> str:
 
 
 def _joined(rules: "Sequence[KeptRule]") -> "list[tuple[KeptRule, str]]":
-    """Rules that differ by the operation alone, as one, with all operations."""
+    """Rules that differ only by the operation, joined to one rule with all operations."""
 
     def alike(rule: "KeptRule") -> tuple[object, ...]:
         return rule.user, rule.kind, rule.name, rule.pattern, rule.allow, rule.host
@@ -298,7 +298,7 @@ def _pattern(*, prefix: bool, glob: bool) -> str:
 def _rules(
     user: str, what: str, on: str, pattern: str, host: str, *, allow: bool = True
 ) -> "list[KeptRule]":
-    """One of each operation. What can be no rule is a usage error."""
+    """One rule for each operation. Invalid values are usage errors."""
     from logstore.access.administration import check_rule
     from logstore.access.resources import CLUSTER, CLUSTER_NAME
     from logstore.errors import Refused

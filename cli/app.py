@@ -230,7 +230,9 @@ app.command(cls=Command)(top)
 
 
 def _forget_services() -> None:
-    """A variable that tells where a Service is says nothing of where the data is."""
+    """Ignore variables that Kubernetes sets to a Service's address, instead of the data's
+    location.
+    """
     for name in ("LOGSTORE_DATA", "LOGSTORE_CONFIG", "LOGSTORE_PROFILE"):
         value = os.environ.get(name, "")
         if "://" in value:  # else the library need not be loaded
@@ -241,7 +243,7 @@ def _forget_services() -> None:
 
 
 def run() -> None:
-    """Do what the command line says. Always raises: SystemExit, or the command's own error."""
+    """Run the command line. Always raises: SystemExit, or the command's own error."""
     _forget_services()
     try:
         code = typer.main.get_command(app).main(prog_name="logstore", standalone_mode=False)

@@ -112,9 +112,9 @@ def publish(
 
 
 def _publish_lines(line: "Line", name: str, stop: "Stop") -> tuple[int, int]:
-    """How many lines there were, and how many times one was received.
+    """Publish lines; returns their number, and how often one was received.
 
-    Those that come together go out together; one that comes alone does not wait for others.
+    Lines that arrive together are sent together; a single line is sent without delay.
     """
     sent = received = 0
     if sys.stdin is None:  # closed from the start
@@ -168,7 +168,7 @@ def subscribe(
 
 
 def _point_to_psubscribe(names: list[str]) -> None:
-    """Tell a person at a terminal that a pattern is the name of one channel here."""
+    """Tell a user at a terminal that a pattern here is the name of one channel."""
     from .progress import is_watched
 
     found = next((it for it in names if _PATTERN & set(it)), None)
@@ -208,7 +208,7 @@ class _Heard(NamedTuple):
     timestamp_ms: int | None = None
 
     def shown(self, json_: bool) -> bytes:
-        """As a line; as JSON with its channel."""
+        """The message as a line; in JSON with its channel."""
         if not json_:
             return bytes(self.payload) + b"\n"
         facts = text_or_base64("channel", self.channel) | text_or_base64("payload", self.payload)
@@ -220,7 +220,7 @@ class _Heard(NamedTuple):
 
 
 def _where(text: str) -> str | None:
-    """A place as CHANNEL.READ takes it; None: behind the past. Another text is a usage error."""
+    """A place in the form of CHANNEL.READ; None after the past. Another text is a usage error."""
     if last_of(text) is not None:
         return text
     place = place_option(text, "--from")
@@ -233,7 +233,7 @@ def _where(text: str) -> str | None:
 def _listening(
     names: list[str], max_: int | None, json_: bool, server: str | None, data: DataDir
 ) -> Iterator["_Listen"]:
-    """What is asked for within is printed afterwards."""
+    """A subscription; the messages requested within the block are printed at its end."""
     from .output import Output
     from .stop import Stop
 
@@ -256,15 +256,15 @@ class _Listen:
         self._past: list[_Heard] = []
 
     def to_new(self, command: str, names: list[str]) -> None:
-        """Messages from now on. Raises CommandFailed."""
+        """Subscribe to new messages. Raises CommandFailed."""
         self._line.send([(command, *names)])
         for _ in names:
             self._line.next()
 
     def from_(self, where: str, names: list[str], file: str) -> None:
-        """Messages from there on, then new ones.
+        """Read messages from a place on, then new ones.
 
-        ``file``: the server's settings. Raises CommandFailed where a channel keeps no history.
+        ``file``: the server's settings. Raises CommandFailed if a channel keeps no history.
         """
         from .redis_wire import Refusal
 
@@ -282,7 +282,7 @@ class _Listen:
             ) from None
 
     def print(self, output: "Output", stop: "Stop", left: int | None, *, json_: bool) -> None:
-        """Until as many were printed as are left."""
+        """Print messages until ``left`` are printed."""
         heard, self._past = self._past, []
         while True:
             lines = [it.shown(json_) for it in heard[:left]]
@@ -341,7 +341,7 @@ def list_(
 
 
 def _kept(data: DataDir, pattern: str) -> set[bytes]:
-    """The channels with a history that the pattern matches, by the server's own socket."""
+    """The channels with a history that match the pattern, asked through the server's own socket."""
     from logstore.patterns import Pattern
     from logstore.server_socket import ServerSocket
 

@@ -57,7 +57,7 @@ def check(cluster: Servers = None, json_: Json = False, data: Data = HERE) -> No
 
 
 def _settings(servers: str | None, data: DataDir) -> "ClusterSettings":
-    """Raises typer.BadParameter, InvalidSetting, Failed."""
+    """The cluster's settings. Raises typer.BadParameter, InvalidSetting, Failed."""
     from logstore.cluster.cluster_settings import ClusterSettings
     from logstore.errors import InvalidSetting
 

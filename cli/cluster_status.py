@@ -15,7 +15,9 @@ Row = dict[str, Any]  # as the HTTP API has it
 
 
 def show(data: "DataDir", *, json_: bool) -> None:
-    """Raises Failed where there is no server, NoneOfThatName where it is a node of no cluster."""
+    """Print the cluster's state. Raises Failed without a server, NoneOfThatName without a
+    cluster.
+    """
     from logstore.server_socket import ServerSocket
 
     found = ServerSocket(str(data.path)).get("cluster")

@@ -81,10 +81,9 @@ def _is_example(line: str) -> bool:
 
 
 def _once(ctx: Any, parser: Any) -> Any:  # noqa: ANN401
-    """The parser; an option that takes one value and is given two is a usage error.
+    """The parser, for which a repeated single-value option is a usage error.
 
-    Left to itself, it takes the last of them: what the first one asked for would not be done, and
-    nothing would say so.
+    By default it would silently use the last value and ignore the first.
     """
     parse = parser.parse_args
 
@@ -116,7 +115,7 @@ def _repeated(order: Sequence[Any]) -> Any | None:  # noqa: ANN401
 
 
 def heading_of(option: Any) -> str:  # noqa: ANN401
-    """Under which heading of a command's help an option stands."""
+    """The heading in a command's help for an option."""
     return str(option.rich_help_panel or HEADING_OF.get(option.opts[0], COMMON))
 
 

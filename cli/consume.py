@@ -219,7 +219,7 @@ def consume(
 def _last_offsets(
     site: "Site", topics: Sequence[str], partitions: Sequence[int] | None, count: int
 ) -> "dict[TopicPartition, int]":
-    """Where the last ``count`` offsets of each partition begin. Raises LogstoreError."""
+    """The start of the last ``count`` offsets of each partition. Raises LogstoreError."""
     return {
         (topic, it.partition): max(it.start, it.safe - count)
         for topic in topics
@@ -243,10 +243,10 @@ def print_records(
     records_max: int | None,
     follow: bool,
 ) -> int:
-    """Until the end, the maximum, a signal or the reader's going away. Returns how many.
+    """Print until the end, the maximum, a signal or the reader's end; returns the number.
 
-    ``key``: only those with this one. The consumer's position is then after the last record that
-    was printed whole, so that closing it commits just that.
+    ``key``: print only records with this key. The consumer's position is then after the last record
+    that was printed completely, so that closing it commits that position.
     """
     lines.begin(output)
     printed = 0
@@ -274,7 +274,7 @@ def print_records(
 
 
 def give_back(consumer: "Source", records: "Sequence[Record]") -> None:
-    """As if these had never been handed out."""
+    """Seek back to these records, as if they had not been returned."""
     from logstore.errors import UnknownPartition
 
     first: dict[tuple[str, int], int] = {}

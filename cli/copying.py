@@ -31,7 +31,7 @@ class Copy:
         self._producer: Sink = target.producer(name)
 
     def run(self, past: "Iterator[list[Record]]", *, paced: bool) -> int:
-        """How many there were. ``paced``: what comes is to be seen at once.
+        """Copy; returns the number of records. ``paced``: records are to be visible at once.
 
         Raises CommandFailed, Stopped.
         """
@@ -73,7 +73,7 @@ class Copy:
 
 
 def _topic_like(store: "Site", source_name: str, target: "Site", name: str) -> "Topic":
-    """The topic; made with the source's partitions and settings if there is none."""
+    """The topic, created with the source's partitions and settings if it does not exist."""
     if name in target.topics():
         return target.topic(name)
     own = [chosen for chosen in store.describe_topic(source_name) if chosen.source == "topic"]

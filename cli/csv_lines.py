@@ -33,7 +33,7 @@ def csv_head(format_: str) -> bytes:
 
 
 def csv_rows(format_: str) -> Renderer:
-    """The other rows, one for each record. Raises ValueError."""
+    """A renderer of the other rows, one for each record. Raises ValueError."""
     columns: list[Callable[[Sequence[Record]], Iterable[object]]] = [
         _OWN.get(name) or COLUMNS[name][1] for name in _fields(format_)
     ]
@@ -48,7 +48,7 @@ def csv_rows(format_: str) -> Renderer:
 
 
 def quoted(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """A cell of these bytes, in pieces."""
+    """The bytes as a quoted cell, in pieces."""
     yield b'"'
     for piece in pieces:
         yield piece.replace(b'"', b'""')

@@ -29,7 +29,7 @@ Facts = Mapping[str, Any]
 
 
 def lines(overview: Facts, now_ms: int) -> list[Line]:
-    """``overview``: as the server answers GET /api/v1/overview."""
+    """``overview``: the server's answer to GET /api/v1/overview."""
     found = [*_head(overview), []]
     for label, rows in (
         ("FLOWS", _flows(overview)),
@@ -144,7 +144,7 @@ def _jobs(rows: Sequence[Facts]) -> Iterator[Line]:
 
 
 def spark(values: Sequence[float | None]) -> str:
-    """The newest values as bars, from nothing to the largest of them; a space for one unknown."""
+    """The newest values as bars, from zero to the maximum; a space for an unknown value."""
     shown = [None if it is None else float(it) for it in values[-POINTS:]]
     while shown and shown[0] is None:  # it was not there yet
         del shown[0]

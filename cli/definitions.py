@@ -134,7 +134,7 @@ def import_(
 
 
 def _read(file: str) -> bytes:
-    """No more than can be taken. Raises OSError, CommandFailed."""
+    """Read a file of up to the maximum size. Raises OSError, CommandFailed."""
     from logstore.definitions.refusals import BYTES_MAX
 
     if file == "-" and sys.stdin is None:

@@ -77,7 +77,7 @@ def _here(data: "DataDir", *, measure: bool) -> "Mapping[str, Any]":
 
 
 def _addresses(config: "Config") -> dict[str, str]:
-    """Where a server would listen."""
+    """The addresses on which a server would listen."""
     from logstore.doors import ENTRANCES
     from logstore.settings import STORE_SETTINGS
 

@@ -196,7 +196,7 @@ def _record_text(record: "Record") -> str:
 
 
 def _bytes_text(data: bytes | None) -> str:
-    """A text in quotes with its control characters escaped; other bytes in hexadecimal."""
+    """A quoted text with escaped control characters; other bytes in hexadecimal."""
     if data is None:
         return "null"
     try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def store_or_server(
     data: "DataDir", *, create: bool = False
 ) -> "Iterator[tuple[Store | None, ServerSocket]]":
-    """The store, or None: then the server is to be asked. Raises StoreLocked."""
+    """The store, or None and the server that has it open. Raises StoreLocked."""
     from logstore.errors import StoreLocked
     from logstore.server_socket import ServerSocket
 

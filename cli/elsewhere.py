@@ -118,7 +118,7 @@ COMMANDS: Final = {
 
 
 def instead_of_option(name: str, command: Any, path: str) -> str:  # noqa: ANN401  typer's own
-    """What to add to "no such option: --topic" of the command at this path; often nothing."""
+    """A hint to append to "no such option: --topic" of the command at this path; often empty."""
     sentence = SENTENCES.get((path, name))
     if sentence is not None:
         return f"; {sentence}"
@@ -134,7 +134,7 @@ def instead_of_option(name: str, command: Any, path: str) -> str:  # noqa: ANN40
 
 
 def _takes(noun: str, command: Any, path: str) -> bool:  # noqa: ANN401
-    """Whether an argument of the command is the name of a topic, or whatever ``noun`` says."""
+    """Whether an argument of the command is the name of a topic, or of another ``noun``."""
     arguments = [it for it in command.params if it.param_type_name == "argument"]
     if path.split()[:1] == [noun]:
         return bool(arguments)
@@ -142,7 +142,7 @@ def _takes(noun: str, command: Any, path: str) -> bool:  # noqa: ANN401
 
 
 def instead_of_command(word: str, path: str) -> str:
-    """What to add to "no such command 'list_queues'", below the command at this path."""
+    """A hint to append to "no such command 'list_queues'" below the command at this path."""
     typed = COMMANDS.get((path, word))
     if typed is None:
         return ""

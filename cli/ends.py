@@ -32,7 +32,7 @@ class ReaderGone(Exception):
 
 
 def put(text: str) -> None:
-    """Lines on standard output, UTF-8 whatever the locale; what is not printable is escaped.
+    """Print lines in UTF-8, whatever the locale; unprintable characters are escaped.
 
     Raises ReaderGone, CommandFailed.
     """
@@ -49,7 +49,7 @@ def put(text: str) -> None:
 
 
 def look_like(look: Callable[[str, str], str]) -> None:
-    """From now on lines that are told or said look like what this makes of level and text."""
+    """Set the function that formats later lines from their level and text."""
     global _look
     _look = look
 
@@ -61,7 +61,7 @@ def _shown(level: str, text: str) -> str:
 
 
 def tell(line: str) -> None:
-    """One line on standard output that says what was done; the deed counts, if nobody reads it."""
+    """Print what was done; an unread line is no error, because the act stays done."""
     if sys.stdout is not None:
         put(_shown("info", line) + "\n")
         try:
@@ -73,7 +73,7 @@ def tell(line: str) -> None:
 
 
 def found(line: str) -> None:
-    """One line on standard output that says what was found, which is all that was asked for.
+    """Print what was found, which is the command's only result.
 
     Raises ReaderGone, CommandFailed.
     """
@@ -83,7 +83,7 @@ def found(line: str) -> None:
 
 
 def say(text: str, level: str = "error") -> None:
-    """One line on standard error, likewise escaped; nothing when nobody reads it."""
+    """Print a line, escaped, on standard error; does nothing if it is closed."""
     if sys.stderr is None:
         return
     try:

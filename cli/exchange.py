@@ -207,7 +207,7 @@ def bind(
 
 
 def _declare_leading(site: "QueueSite", to: str) -> None:
-    """The exchange that leads to ``topic:audit``."""
+    """Declare the exchange that leads to a destination such as ``topic:audit``."""
     from logstore.broker.queues.handles import leading_of
 
     type_name, name = leading_of(to)
@@ -248,7 +248,7 @@ def unbind(
 def _check_bound(
     site: "QueueSite", binding: BindingFacts, bindings: Sequence[BindingFacts]
 ) -> None:
-    """Raises Refused where it was none of these, of its exchange; NoQueue, NoExchange."""
+    """Check that the binding exists. Raises Refused with similar bindings; NoQueue, NoExchange."""
     from logstore.errors import Refused
 
     between = [

@@ -122,7 +122,7 @@ class JsonLines:
         return parsed._replace(numbers=numbers, raws=raws)
 
     def _message(self, line: bytes) -> Message:
-        """Raises ValueError with the reason."""
+        """The message of a line. Raises ValueError with the reason."""
         wanted, row = self._wanted, self._row(line)
 
         def raw(name: str) -> bytes:
@@ -172,7 +172,7 @@ class JsonLines:
 
 
 def text(raw: bytes, name: str) -> bytes | None:
-    """A JSON value as bytes: a text's UTF-8, null's None, anything else's JSON as it stands."""
+    """A JSON value as bytes: a string's UTF-8, None for null, any other value's JSON unchanged."""
     if raw[0] == ord('"'):
         value: str = _decoded(raw, name)
         return value.encode()
@@ -180,7 +180,7 @@ def text(raw: bytes, name: str) -> bytes | None:
 
 
 def scalar(raw: bytes, name: str) -> bytes | None:
-    """Likewise, for what must not be an object or a list: their JSON has no one spelling."""
+    """As ``text``, without objects and lists, whose JSON has several forms."""
     if raw[0] in b"[{":
         raise ValueError(
             f"the field {name!r} is {_shown(raw)}: a key must be a string, a number or null"
@@ -196,7 +196,7 @@ def _decoded(raw: bytes, name: str) -> Any:  # noqa: ANN401
 
 
 def reason_of(error: ValueError, raw: bytes) -> str:
-    """Why this is no JSON, in few words."""
+    """A short reason why the text is not valid JSON."""
     if isinstance(error, UnicodeDecodeError):
         return "a text is not UTF-8"
     # The decoder calls half a pair an end that came too early, or a wrong escape.

@@ -30,7 +30,7 @@ class FirstUser:
 
     @classmethod
     def asked_for(cls, environment: Mapping[str, str]) -> Self | None:
-        """None where nobody asks for one. Raises CommandFailed, InvalidName, OSError."""
+        """The user that variables request, or None. Raises CommandFailed, InvalidName, OSError."""
         name, file = environment.get(USER, ""), environment.get(PASSWORD_FILE, "")
         if not name or not file:
             there, missing = (PASSWORD_FILE, USER) if file else (USER, PASSWORD_FILE)
@@ -49,7 +49,7 @@ class FirstUser:
         return cls(name, password)
 
     def add_to(self, store: "Store") -> None:
-        """Durable on return; without effect where there are users meanwhile. Raises StorageFull."""
+        """Add the user durably; has no effect if users exist by now. Raises StorageFull."""
         from .access_site import LocalAccess
         from .user import ITERATIONS
 
@@ -60,5 +60,5 @@ class FirstUser:
 
 
 def is_asked_for(environment: Mapping[str, str]) -> bool:
-    """Whether there is anything to do while the store has no users."""
+    """Whether variables request a user for a store without users."""
     return any(environment.get(it) for it in (USER, PASSWORD_FILE))

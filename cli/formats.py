@@ -24,9 +24,9 @@ Columns = Mapping[str, tuple[bytes, Callable[[Any], Iterable[object]]]]
 
 
 def renderer(format_: str) -> Renderer:
-    """For ``raw``, ``hex``, ``json`` or a template. Raises ValueError for any other text.
+    """A renderer for ``raw``, ``hex``, ``json`` or a template. Raises ValueError for other text.
 
-    Rows of CSV are made by ``csv_lines``.
+    ``csv_lines`` renders CSV.
     """
     if format_ in NAMED:
         return NAMED[format_]
@@ -43,23 +43,23 @@ def renderer(format_: str) -> Renderer:
 
 
 def raw_lines(records: Sequence[Record]) -> list[bytes]:
-    """The values alone; a null value is an empty line."""
+    """Only the values; a null value is an empty line."""
     return [(record.value or b"") + b"\n" for record in records]
 
 
 def hex_lines(records: Sequence[Record]) -> list[bytes]:
-    """The values alone, two hexadecimal digits a byte."""
+    """Only the values, with two hexadecimal digits per byte."""
     return [(record.value or b"").hex().encode() + b"\n" for record in records]
 
 
 def json_lines(records: Sequence[Record]) -> list[bytes]:
-    """One object a line."""
+    """One JSON object per line."""
     encode = msgspec.json.Encoder().encode
     return [encode(as_object(record)) + b"\n" for record in records]
 
 
 def as_object(record: Record) -> dict[str, object]:
-    """All of a record in JSON's terms; bytes that are no text go as base64 and say so."""
+    """The record as a JSON object; bytes that are not UTF-8 are in base64 and marked so."""
     return {
         "topic": record.topic,
         "partition": record.partition,
@@ -76,7 +76,7 @@ def as_object(record: Record) -> dict[str, object]:
 
 
 def header_name(name: str) -> bytes:
-    """As it stands in the record: what is no UTF-8 comes from the codec with surrogates in it."""
+    """The name in its stored form: bytes that are not UTF-8 were decoded to surrogates."""
     return name.encode("utf-8", "surrogateescape")
 
 
@@ -91,7 +91,7 @@ def _timestamps(records: Sequence[Record]) -> Iterable[object]:
 
 
 def headers_text(headers: Headers) -> bytes:
-    """``name=value,name=value``; a null value leaves the name alone."""
+    """``name=value,name=value``; a null value leaves only the name."""
     return b",".join(
         header_name(name) + (b"" if value is None else b"=" + value) for name, value in headers
     )

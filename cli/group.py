@@ -106,7 +106,7 @@ def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data:
 
 
 def _timed(data: Where, name: str, lags: "list[Lag]") -> "list[Lag]":
-    """The same with commit times from the directory: Kafka's protocol does not tell them."""
+    """The lags with commit times from the directory, which Kafka's protocol does not contain."""
     if not isinstance(data, DataDir) or all(it.commit_ms or it.committed is None for it in lags):
         return lags
     with data.open("read") as store:
@@ -121,7 +121,7 @@ def _timed(data: Where, name: str, lags: "list[Lag]") -> "list[Lag]":
 
 
 def _total(lags: "Sequence[Lag]") -> int | None:
-    """Of all partitions; None where it is not known of all. One not begun has all to read."""
+    """The lag of all partitions; None if one is unknown. An unread partition counts in full."""
     known = [it.lag for it in lags if it.lag is not None]
     return sum(known) if len(known) == len(lags) else None
 
@@ -133,7 +133,7 @@ def _broken(lags: "Sequence[Lag]") -> "list[LogstoreError]":
 
 
 def _complain(troubles: "Sequence[LogstoreError]") -> None:
-    """Each is said once; the last of them ends the command."""
+    """Report each trouble once; the last one is raised as the command's error."""
     once = list({str(it): it for it in troubles}.values())
     for trouble in once[:-1]:
         say(f"logstore: {trouble}")
@@ -142,7 +142,7 @@ def _complain(troubles: "Sequence[LogstoreError]") -> None:
 
 
 def _reads(member: "GroupMember") -> str:
-    """The partitions of a member: each topic once."""
+    """The partitions of a member, grouped by topic."""
     topics: dict[str, list[str]] = {}
     for topic, partition in member.partitions:
         topics.setdefault(topic, []).append(str(partition))

@@ -15,14 +15,14 @@ class GroupNote:
     """Of one run of ``consume --group``."""
 
     def __init__(self, group: str, topics: Sequence[str], from_: str | None) -> None:
-        """``from_``: what --from says; None where it was not given."""
+        """``from_``: the value of --from; None if it was not given."""
         self._group = group
         self._topics = topics
         self._from = from_
         self._has_committed = False
 
     def look(self, site: "Site") -> None:
-        """See, before anything is consumed, whether the group has committed something here."""
+        """Find out, before anything is consumed, whether the group has committed offsets here."""
         from logstore.errors import UnknownGroup
 
         try:
@@ -34,7 +34,7 @@ class GroupNote:
         )
 
     def tell(self, printed: int) -> None:
-        """``printed``: how many records were."""
+        """``printed``: the number of printed records."""
         if not self._has_committed:
             if not printed:
                 say(f"no records for group {self._group} yet", "info")
@@ -55,5 +55,5 @@ class GroupNote:
 
 
 def note_for(group: str | None, topics: Sequence[str], from_: str | None) -> GroupNote | None:
-    """None where there is no group, or nobody watches."""
+    """The note; None without a group or without a terminal."""
     return None if group is None or not is_watched() else GroupNote(group, topics, from_)

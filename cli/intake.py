@@ -70,7 +70,7 @@ class Input:
             os.close(self._fd)
 
     def ready(self, seconds: float) -> bool:
-        """Whether there is more to read within ``seconds``. Raises Stopped."""
+        """Whether more input is available within ``seconds``. Raises Stopped."""
         return self._stop.wait_readable(self._fd, max(seconds, 0))
 
     def read(self) -> bytes:
@@ -91,7 +91,7 @@ class _Ending(Exception):
 
 
 def stop_at(bad: BadLine) -> None:
-    """The policy ``stop``."""
+    """Apply the policy ``stop``."""
     raise _Ending(bad)
 
 
@@ -111,10 +111,10 @@ class Skipped:
         self.first = self.first or bad
 
     def push(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no line is kept."""
 
     def flush(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no line is kept."""
 
     def __str__(self) -> str:
         first = f" (first: line {self.first.number}: {self.first.reason})" if self.first else ""
@@ -177,11 +177,11 @@ class Intake:
         noun: str = "record",
         policies: str = "skip or dead-letter",
     ) -> None:
-        """``partition``: where all go; None leaves it to each message, which may ask for one of
-        the topic's ``partitions``, and else to its key. ``bad_lines``: None ends the run at the
-        first of them. ``clock`` counts seconds.
+        """``partition``: the partition of all messages; if None, each message may name one of the
+        topic's ``partitions``, and its key decides otherwise. ``bad_lines``: None stops at the
+        first bad line. ``clock`` counts seconds.
 
-        ``did``, ``noun``, ``policies`` of --on-error: what is said at the end.
+        ``did``, ``noun``, ``policies`` of --on-error: words of the final report.
         """
         self._did, self._noun, self._policies = did, noun, policies
         self._source = source
@@ -197,7 +197,9 @@ class Intake:
         self._bytes = 0
 
     def run(self) -> None:
-        """To the end of the source. Raises CommandFailed, Stopped; both say what was done."""
+        """Process the source to its end. Raises CommandFailed, Stopped; both report the
+        progress.
+        """
         if self._source.typed and is_watched():
             say(f"each line that you type is a {self._noun}; Ctrl-D ends", "info")
         began = self._clock()
@@ -255,7 +257,7 @@ class Intake:
         self._take(self._lines.end())
 
     def _take(self, parsed: Parsed) -> None:
-        """In the order of the lines, as far as that decides what comes before the end."""
+        """Process lines in order, as far as the order matters before the end."""
         if not self._warned and (warning := self._lines.warning) is not None:
             self._warned = True
             self._progress.hide()
@@ -286,7 +288,7 @@ class Intake:
                 at += 1
 
     def _alike(self, parsed: Parsed, at: int, end: int) -> tuple[int, int | None]:
-        """Up to where messages from ``at`` on go to the same partition, and which that is."""
+        """The end of the messages from ``at`` on with one partition, and the partition."""
         if self._partition is not None or not parsed.partitions:
             return end, self._partition
         asked, upto = parsed.partitions[at], at + 1

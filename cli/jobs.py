@@ -48,7 +48,7 @@ ShowProgress = Annotated[
 
 
 def _group(name: "Name", does: str, run_does: str) -> typer.Typer:
-    """``logstore NAME run``."""
+    """The command group with ``logstore NAME run``."""
     app = typer.Typer(cls=Group, no_args_is_help=True)
 
     @app.callback(help=does)
@@ -148,7 +148,7 @@ def _warn_of_silent(missing: "list[tuple[str, str]]", data: DataDir) -> None:
 
 
 def _outcomes(job: "Job", data: DataDir, tell: "Tell") -> "Iterator[Outcome]":
-    """Of the job, done here; or handed to the process that writes the store."""
+    """The outcomes of the job, run here or by the process that writes the store."""
     from logstore.errors import StoreLocked
     from logstore.storage.disk import Disk
     from logstore.upkeep.asking import ask
@@ -260,7 +260,7 @@ def _change(before: int, after: int) -> str:
 
 
 def _would(outcome: "Rewritten", name: "Name") -> str:
-    """Of a dry run. What is not known to be all: at least so many go, about so much is left."""
+    """The result of a dry run; for a partial result, the known minimum and an estimate."""
     if not outcome.tried:
         return f"would be rewritten: {outcome.why}"
     part = outcome.tried == "some"

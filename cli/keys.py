@@ -96,7 +96,7 @@ def list_(
 def _rows(
     server: "ServerSocket", database: int, pattern: str, kind: Kind | None, most: int | None
 ) -> Iterator[Row]:
-    """A part at a time, until there is none left, or there are enough."""
+    """Rows in parts, until there are no more or enough."""
     cursor, left = "0", most
     while cursor is not None and left != 0:
         query = {"pattern": pattern, "type": kind or "", "cursor": cursor}
@@ -120,7 +120,7 @@ def _shown(row: Row) -> str:
 
 
 def _text(content: Row) -> str:
-    """Of bytes that are no text their base64."""
+    """The text, or base64 for bytes that are not UTF-8."""
     return str(content["text"] if "text" in content else content["base64"])
 
 

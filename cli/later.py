@@ -12,7 +12,7 @@ _Facts = Mapping[str, tuple[Load, str | None]]  # by name; without a help they s
 
 
 def with_groups(facts: _Facts) -> type[Group]:
-    """The root of the tree, which has these as well as what is added to it."""
+    """The class of the root command, with these groups and those that are added to it."""
 
     class Root(Group):
         def __init__(self, **own: Any) -> None:  # noqa: ANN401  typer's own

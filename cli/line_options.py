@@ -47,7 +47,9 @@ class ProducedFormat(StrEnum):
 
 
 def input_format(noun: str, more: str = "") -> Any:  # noqa: ANN401  typer's own
-    """``--format``; ``noun``: what a line becomes the body of. ``more``: on other formats."""
+    """The option ``--format``; ``noun``: a line becomes its body. ``more``: text on other
+    formats.
+    """
     return typer.Option(
         "--format",
         rich_help_panel=INPUT,
@@ -58,13 +60,13 @@ def input_format(noun: str, more: str = "") -> Any:  # noqa: ANN401  typer's own
 
 
 def field(option: str, what: str, default: str = "") -> Any:  # noqa: ANN401
-    """An option that names the field which is this."""
+    """An option that names the input's field for this part."""
     or_else = f"; defaults to {default}" if default else ""
     return typer.Option(option, metavar="FIELD", help=f"The field that holds {what}{or_else}.")
 
 
 def header(noun: str) -> Any:  # noqa: ANN401
-    """``--header``, of each of these."""
+    """The option ``--header``, for every ``noun``."""
     return typer.Option(
         "--header", metavar="NAME=VALUE", help=f"A header for every {noun}; may be repeated."
     )

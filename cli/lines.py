@@ -28,7 +28,7 @@ class BadLine(NamedTuple):
 
     @property
     def lines(self) -> int:
-        """How many it was: a row of CSV may have several."""
+        """The number of input lines: a row of CSV may have several."""
         return self.raw.count(b"\n") + 1
 
 
@@ -42,7 +42,7 @@ class Parsed(NamedTuple):
     partitions: Sequence[int | None] = ()  # messages[i] asks for partitions[i], where they ask
 
     def then(self, other: "Parsed") -> "Parsed":
-        """What these lines and those behind them came to."""
+        """The results of these lines followed by ``other``."""
         return Parsed(
             self.messages + other.messages,
             (*self.numbers, *other.numbers),
@@ -71,7 +71,7 @@ class Wanted:
 
 
 def there_are(names: Iterable[str]) -> str:
-    """What to add to "the field 'k' is missing": the names that there are, or the first of them."""
+    """A list of existing names to append to "the field 'k' is missing", limited in length."""
     every = list(names)
     shown = [it[:NAME_CHARACTERS_SHOWN] for it in every[:NAMES_SHOWN]]
     more = f" and {len(every) - len(shown)} more" if len(every) > len(shown) else ""
@@ -84,14 +84,14 @@ class Parser(Protocol):
     """Lines to messages; may hold back lines that only make sense with the next."""
 
     def receive(self, lines: list[bytes], first: int) -> Parsed:
-        """``lines`` without their line ends; the first of them is number ``first``."""
+        """Parse ``lines`` without line ends; the first has the number ``first``."""
 
     def end(self) -> Parsed:
-        """What was held back."""
+        """Return the messages that were held back."""
 
     @property
     def warning(self) -> str | None:
-        """What people should know of the input so far, although it was taken."""
+        """A warning about the input so far, although it was accepted."""
 
 
 class RawLines:
@@ -123,10 +123,10 @@ def messages(
     headers: Iterable[Headers],
     timestamps: Iterable[int | None],
 ) -> list[Message]:
-    """Four columns to messages, without a Python call for each.
+    """Make messages from four columns, without a Python call for each.
 
-    Plain tuples in the fields' order stand in for messages: they take a third of the time to make,
-    and the garbage collector stops looking at them.
+    Plain tuples in the fields' order stand in for messages: they take a third of the time to
+    create, and the garbage collector stops tracking them.
     """
     # No strict=True: what is the same for all is repeated without end.
     return cast("list[Message]", list(zip(values, keys, headers, timestamps)))  # noqa: B905
@@ -138,7 +138,7 @@ class LineInput:
     def __init__(
         self, choose: Callable[[bytes], Parser], line_bytes_max: int = LINE_BYTES_MAX
     ) -> None:
-        """``choose`` gets the first line and returns the parser for all."""
+        """``choose`` is called with the first line and returns the parser for all lines."""
         self._choose = choose
         self._splitter = LineSplitter(line_bytes_max)
         self._parser: Parser | None = None
@@ -149,11 +149,11 @@ class LineInput:
         return None if self._parser is None else self._parser.warning
 
     def receive(self, data: bytes) -> Parsed:
-        """All that the lines ended by now come to."""
+        """The results of all complete lines."""
         return self._parse(self._splitter.receive(data))
 
     def end(self) -> Parsed:
-        """The rest: a last line without a line end, and what the parser held back."""
+        """The results of a last line without a line end, and those that the parser held back."""
         parsed = self._parse(self._splitter.end())
         if self._parser is None:
             return parsed

@@ -110,7 +110,7 @@ class LocalQueues:
         )  # fmt: skip
 
     def _policy(self, name: str) -> str | None:
-        """The name of the policy that counts for a queue."""
+        """The name of the policy in effect for a queue."""
         policy = self._desk.do(lambda vhost: vhost.queue(data(name), self._desk).policy)
         return None if policy is None else policy.name
 
@@ -278,7 +278,7 @@ class LocalSink:
             raise full(len(routed.rejected))
 
     def push(self) -> None:
-        """All is synced already."""
+        """Do nothing: everything is already synced."""
 
     def flush(self) -> None:
-        """All is synced already."""
+        """Do nothing: everything is already synced."""

@@ -23,7 +23,7 @@ class Tls:
     key: Path | None = None  # None: it is in the file of the certificate
 
     def context(self) -> "ssl.SSLContext":
-        """Raises CommandFailed, OSError."""
+        """The TLS context. Raises CommandFailed, OSError."""
         import ssl
 
         try:
@@ -45,9 +45,9 @@ class Tls:
         return context
 
     def secured(self, connection: socket.socket, host: str, name: str) -> "ssl.SSLSocket":
-        """The same connection, shaken hands; closed where that fails.
+        """The connection after a TLS handshake; closed if that fails.
 
-        Raises Failed where it is not whom we trust; CommandFailed.
+        Raises Failed if the server is not trusted; CommandFailed.
         """
         try:
             return self._shaken(connection, host, name)
@@ -74,7 +74,7 @@ class Tls:
             raise Failed(f"{name}: TLS handshake failed: {error.strerror or error}") from None
 
     def settings(self) -> dict[str, str]:
-        """Of librdkafka."""
+        """The settings of librdkafka."""
         found = {
             "ssl.ca.location": self.ca,
             "ssl.certificate.location": self.certificate,
@@ -100,13 +100,13 @@ class Login:
     _password: str | None = field(default=None, repr=False)
 
     def password(self) -> str:
-        """Raises CommandFailed, OSError."""
+        """The password. Raises CommandFailed, OSError."""
         if self._password is None:
             self._password = self.secret()
         return self._password
 
     def settings(self) -> dict[str, str]:
-        """Of librdkafka, once ``mechanism`` is known. Raises CommandFailed."""
+        """The settings of librdkafka, once ``mechanism`` is known. Raises CommandFailed."""
         protocol = ("SASL_" if self.user else "") + ("PLAINTEXT" if self.tls is None else "SSL")
         found = {"security.protocol": protocol}
         if self.tls is not None:
@@ -121,7 +121,7 @@ class Login:
 
 
 def of_owner(directory: Path) -> Login | None:
-    """Of who may open the socket of a served directory; None where no one has to log in.
+    """The login of a user who may open the directory's socket; None if no login is required.
 
     Raises Failed, Refused.
     """

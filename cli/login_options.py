@@ -70,7 +70,7 @@ def _option(name: str, metavar: str, help_: str, envvar: str | None = None) -> T
 
 
 def login_of(ctx: typer.Context) -> Login | None:
-    """What the options say; None where they say nothing. What can't be is a usage error."""
+    """The login that options describe; None without such options. Invalid ones are usage errors."""
     given: Mapping[str, str] = ctx.meta.get(GIVEN, {})
     if not given:
         return None
@@ -93,7 +93,7 @@ def login_of(ctx: typer.Context) -> Login | None:
 
 
 def login_from(found: Mapping[str, Any]) -> Login:
-    """Of what a profile or options say. What can't be is a usage error."""
+    """The login in a profile or in options. Invalid values are usage errors."""
     user = str(found.get("user", ""))
     if not user and any(it in found for it in ("password", "password-file", "mechanism")):
         raise wrong("a password needs a user: use --user NAME", "--password-file")
@@ -120,7 +120,7 @@ def _path(found: Mapping[str, Any], name: str) -> Path | None:
 
 
 def wrong(message: str, option: str = "--profile") -> typer.BadParameter:
-    """A usage error about an option, though another one's callback has noticed it."""
+    """A usage error about an option, even if another option's callback has noticed it."""
     return typer.BadParameter(message, param_hint=f"'{option}'")
 
 
@@ -139,7 +139,9 @@ _FILES: Final = ("password-file", "tls-ca", "tls-cert", "tls-key")
 
 
 def read_profile(path: Path) -> dict[str, Any]:
-    """What it says; files are beside it. What is no profile is a usage error, on one line."""
+    """The profile's values; its files are relative to it. An invalid profile is a usage error of
+    one line.
+    """
     import tomllib
 
     try:
@@ -162,7 +164,7 @@ def read_profile(path: Path) -> dict[str, Any]:
 
 
 def _without_text(error: ValueError) -> str:
-    """What is wrong, and where; never the text itself, which may be a password."""
+    """The error and its place, without the text itself, which may be a password."""
     if isinstance(error, UnicodeDecodeError):
         return f"not UTF-8 at byte {error.start}"
     where = str(error).rpartition("(at ")[2].rstrip(")")

@@ -28,11 +28,11 @@ class Printable(logging.Formatter):
     """Escapes what cannot be printed, also in a traceback."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
-        """The line itself: a peer's name must not begin another one."""
+        """The escaped line, so that a peer's name cannot begin another line."""
         return printable(super().formatMessage(record))
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, and the traceback that may follow it."""
+        """The escaped line, with a traceback if there is one."""
         return printable_lines(super().format(record))
 
 
@@ -40,7 +40,7 @@ class AsJson(logging.Formatter):
     """One object a line: time (UTC), level, part, message, what it is about, and a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """ASCII only, so that no terminal obeys it and no reader of bytes stumbles over it."""
+        """The record as ASCII JSON, safe for terminals and for readers of bytes."""
         fields: dict[str, Any] = _fields(
             record.created, record.levelname.lower(), record.name, record.getMessage()
         )
@@ -66,7 +66,7 @@ def _line(fields: dict[str, Any]) -> str:
 
 
 def _shown(value: object) -> object:
-    """Bytes of names that are no UTF-8 would make JSON that not everyone reads."""
+    """The value without invalid UTF-8, which not every JSON reader accepts."""
     if isinstance(value, bool | int | float) or value is None:
         return value
     if isinstance(value, list | tuple):
@@ -75,7 +75,7 @@ def _shown(value: object) -> object:
 
 
 def show_warnings() -> None:
-    """Show warnings as the commands' own lines look, unless logging is set up already."""
+    """Format warnings like the commands' own lines, unless logging is configured."""
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(Printable(LINE))
 
@@ -95,13 +95,13 @@ class ServerLog:
     """The log of a server; until ``show`` is called, what comes is kept."""
 
     def __init__(self, form: str = TEXT) -> None:
-        """``form``: of what was kept, if it is never said."""
+        """``form``: of held-back lines, if no other is chosen."""
         self._form = form
         self._held: _Held | None = _Held()
         logging.getLogger().addHandler(self._held)
 
     def end(self) -> None:
-        """Show what was kept, unless that was done."""
+        """Show held-back lines, unless that was done."""
         if self._held is not None:
             self.show(self._form)
 
@@ -126,13 +126,13 @@ class ServerLog:
 
 
 def _said(level: str, text: str) -> str:
-    """A line that a command says, as the log has its lines."""
+    """A line of a command in the form of the log's lines."""
     return _line(_fields(time.time(), level, "serve", text.removeprefix(SAID)))
 
 
 @contextmanager
 def server_log(form: str = TEXT) -> Iterator[ServerLog]:
-    """Of this process. What was kept is shown at the end in any case."""
+    """The log of this process. Held-back lines are shown at the end in any case."""
     log = ServerLog(form)
     try:
         yield log

@@ -66,7 +66,7 @@ def _run() -> int:
 
 
 def _is_escaped(character: str) -> bool:
-    """Whether it stands for a byte of the command line that is no text (PEP 383)."""
+    """Whether the character stands for a byte of the command line that is not UTF-8 (PEP 383)."""
     return "\udc80" <= character <= "\udcff"
 
 

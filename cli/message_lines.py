@@ -20,12 +20,12 @@ PeekRenderer = Callable[[Sequence["Peeked"]], list[bytes]]
 
 
 def message_format(text: str) -> MessageRenderer:
-    """For ``raw``, ``hex``, ``json`` or a template. Another text is a usage error."""
+    """A renderer for ``raw``, ``hex``, ``json`` or a template. Other text is a usage error."""
     return NAMED[text] if text in NAMED else _template(text, COLUMNS)
 
 
 def peek_format(text: str) -> PeekRenderer:
-    """The same of messages that were looked at, which have a position and a state."""
+    """As ``message_format``, for browsed messages, which have a position and a state."""
     if text == "json":
         return _peeked_json
     return NAMED[text] if text in NAMED else _template(text, PEEK_COLUMNS)
@@ -67,7 +67,7 @@ def _peeked_json(messages: "Sequence[Peeked]") -> list[bytes]:
 
 
 def as_object(message: "Shown") -> dict[str, object]:
-    """All of a message in JSON's terms; a body that is no text goes as base64 and says so."""
+    """The message as a JSON object; a body that is not UTF-8 is in base64 and marked so."""
     return {
         "queue": shown(message.queue),
         "exchange": shown(message.exchange),

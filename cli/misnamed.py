@@ -25,7 +25,9 @@ DEFAULT: Final = ("(default)", "(AMQP default)", "amq.default")
 
 @contextmanager
 def naming_what_exists(site: "QueueSite", instead: Instead) -> Iterator[None]:
-    """NoQueue and NoExchange, raised within, say what has the name, or which name comes nearest."""
+    """A context in which NoQueue and NoExchange name an object of that name, or the nearest
+    name.
+    """
     from logstore.amqp.fields import text
     from logstore.broker.routing.refusals import NoExchange, NoQueue
     from logstore.errors import LogstoreError, Refused

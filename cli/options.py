@@ -48,21 +48,21 @@ class Where(Protocol):
     def reach(
         self, mode: Literal["read", "write"], *, create: bool = False
     ) -> "AbstractContextManager[Site]":
-        """What is there, closed at the end of the ``with`` block."""
+        """The site, closed at the end of the ``with`` block."""
 
     def reach_group(
         self, group: str | None, *, told: bool = False
     ) -> "AbstractContextManager[Site]":
-        """The same, for who looks at a group or commits as one.
+        """As ``reach``, to read a group or to commit as one.
 
-        ``told``: what is done there is to be in the audit log.
+        ``told``: changes must appear in the audit log.
         """
 
     def check_new(self, name: str, settings: Mapping[str, str]) -> None:
-        """Raises LogstoreError if there can be no such topic, as far as it shows from here."""
+        """Raise LogstoreError if such a topic is impossible, as far as this side knows."""
 
     def beside(self, path: Path) -> "DataDir":
-        """Another data directory, configured alike."""
+        """Another data directory with the same options."""
 
 
 # For the help of every option that takes a time.
@@ -96,7 +96,7 @@ class DataDir:
 
     @contextmanager
     def reach(self, mode: Literal["read", "write"], *, create: bool = False) -> "Iterator[Site]":
-        """The store; by its server's port where it is to be written and a server has it."""
+        """The store; through its server's port if it is to be written and a server has it."""
         from logstore.errors import StoreLocked
 
         self.check_own(*TOPICS)
@@ -114,9 +114,10 @@ class DataDir:
 
     @contextmanager
     def reach_group(self, group: str | None, *, told: bool = False) -> "Iterator[Site]":
-        """For who commits as a group: it has one coordinator, that of a server if there is one.
+        """As ``reach``, to commit as a group: through the group's one coordinator.
 
-        A group of which consumers without a server live still is left to them.
+        That is the server's, if there is one. A group whose members use the directory without a
+        server is left to them.
         """
         self.check_own(*TOPICS)
         with self.open("read") as store:
@@ -135,7 +136,9 @@ class DataDir:
 
     @contextmanager
     def _written(self) -> "Iterator[Store]":
-        """The store, to be written unless another process has it: the audit log is with that."""
+        """The store, opened to write unless another process has it; that process keeps the audit
+        log.
+        """
         from logstore.errors import StoreLocked
 
         with ExitStack() as stack:
@@ -146,7 +149,7 @@ class DataDir:
             yield store
 
     def server(self) -> "ClusterAt | None":
-        """The server that has the directory, if one has."""
+        """The server that has the directory open, if any."""
         from logstore.doors import KAFKA
 
         address = self.endpoint(KAFKA)
@@ -157,9 +160,9 @@ class DataDir:
         return ClusterAt(address, self.login, self.own_login)
 
     def own_login(self) -> "Login | None":
-        """At the doors of its server: the one that was asked for, or the directory's owner's.
+        """The login at the doors of its server: the given one, or the directory owner's.
 
-        No user where no one has to log in. Raises Failed, Refused.
+        Without a user if no login is required. Raises Failed, Refused.
         """
         from .login import of_owner
 
@@ -172,17 +175,17 @@ class DataDir:
         return found
 
     def endpoint(self, door: "Door") -> str | None:
-        """Where the server that has the directory lets clients in by this door, if one does."""
+        """The address of this door of the server that has the directory open, if any."""
         secure = self.login is not None and self.login.tls is not None
         entrance = door.tls if secure else door.plain
         return _to_connect(self._endpoints().get(entrance.name))
 
     def is_secure(self, door: "Door") -> bool:
-        """Whether its server lets clients in by this door with TLS."""
+        """Whether the server's door accepts clients with TLS."""
         return door.tls.name in self._endpoints()
 
     def is_served(self) -> bool:
-        """Whether a server has the directory, and can be asked."""
+        """Whether a server that answers has the directory open."""
         return bool(self._endpoints())
 
     def _owner(self) -> "Owner | None":
@@ -197,9 +200,9 @@ class DataDir:
         return {} if owner is None else owner.endpoints
 
     def check_own(self, what: str, instead: str) -> None:
-        """Raises CommandFailed where a node of a cluster has the directory, and so not ``what``.
+        """Raise CommandFailed if a cluster's node has the directory, which then has no ``what``.
 
-        ``instead``: what to do there; in it ``CLUSTER`` is the cluster.
+        ``instead``: the alternative, in which ``CLUSTER`` stands for the cluster.
         """
         owner = self._owner()
         if owner is not None and owner.cluster:
@@ -209,7 +212,7 @@ class DataDir:
             )
 
     def no_door(self, door: "Door", locked: "StoreLocked") -> Exception:
-        """Why a command that would go by this door does not: it is not open, or nobody serves."""
+        """The error for a command that needs this door, which is closed or has no server."""
         if locked.owner is None or not locked.owner.endpoints:
             return locked
         if door.tls.name in locked.owner.endpoints:
@@ -225,7 +228,9 @@ class DataDir:
         return replace(self, path=path)
 
     def check_new(self, name: str, settings: Mapping[str, str]) -> None:
-        """Whether there can be such a topic. Raises InvalidName, UnknownSetting, InvalidSetting."""
+        """Check name and settings of a topic. Raises InvalidName, UnknownSetting,
+        InvalidSetting.
+        """
         from logstore.config import check_topic_settings
         from logstore.names import check_topic
 
@@ -234,13 +239,13 @@ class DataDir:
 
     @property
     def settings_file(self) -> Path:
-        """The file that configures it, which need not exist."""
+        """The path of the settings file, which need not exist."""
         from logstore.storage.names import CONFIG
 
         return self.config_file or self.path / CONFIG
 
     def config(self) -> "Config":
-        """Raises UnknownSetting, InvalidSetting."""
+        """The settings. Raises UnknownSetting, InvalidSetting."""
         from logstore.config import Config
 
         from .logs import show_warnings
@@ -279,7 +284,7 @@ class DataDir:
 
 
 def _has_queue(store: "Store", name: str) -> bool:
-    """Whether the default virtual host has this durable queue, also in a store that is read."""
+    """Whether the default virtual host has this durable queue, even if the store is read only."""
     from logstore.kept.queues import DEFAULT_VHOST
     from logstore.upkeep.tally import kept_routing
 
@@ -301,7 +306,7 @@ class ClusterAt:
 
     @contextmanager
     def reach(self, mode: Literal["read", "write"], *, create: bool = False) -> "Iterator[Site]":
-        """The cluster. Raises Failed where there is none."""
+        """The cluster. Raises Failed if it does not answer."""
         from .cluster.address import Address
         from .cluster.cluster import Cluster
 
@@ -312,7 +317,7 @@ class ClusterAt:
     def reach_group(
         self, group: str | None, *, told: bool = False
     ) -> "AbstractContextManager[Site]":
-        """A group's coordinator is there, and the audit log."""
+        """As ``reach``: the cluster has the group's coordinator and the audit log."""
         return self.reach("write")
 
     def beside(self, path: Path) -> DataDir:
@@ -320,17 +325,17 @@ class ClusterAt:
         return DataDir(path)
 
     def check_new(self, name: str, settings: Mapping[str, str]) -> None:
-        """It checks what it is asked for by itself, and may know other settings than a store."""
+        """Do nothing: the cluster checks topics, and may know other settings."""
 
 
 def _is_shared(table: "Groups | None", group: str | None) -> bool:
-    """Whether it is a share group: librdkafka can't look at those, and its members are kept."""
+    """Whether it is a share group, whose members are stored; librdkafka cannot describe it."""
     entry = None if table is None or group is None else table.load(group)
     return entry is not None and entry.kind == "share"
 
 
 def by_tls(door: "Door") -> str:
-    """Why a command without TLS does not get in."""
+    """The reason why a command without TLS is refused."""
     return (
         f"its server accepts {door.clients} clients only with TLS: use --tls-ca FILE, a file"
         " with the certificates to trust"
@@ -461,9 +466,9 @@ Format = Annotated[
 
 
 def place_of(text: str, profile: Path | None = None) -> DataDir | ClusterAt:
-    """``HOST:PORT``, unless there is a file of that name; else a data directory.
+    """A server for ``HOST:PORT``, unless a file has that name; otherwise a data directory.
 
-    ``profile``: who we are at a server. A wrong one is a usage error.
+    ``profile``: the login at a server. An invalid profile is a usage error.
     """
     from .login_options import login_from, read_profile
 
@@ -475,7 +480,7 @@ def place_of(text: str, profile: Path | None = None) -> DataDir | ClusterAt:
 
 
 def pairs(texts: Sequence[str] | None, option: str) -> Mapping[str, str]:
-    """``["a=1", "b=2"]`` as a mapping. A text without ``=`` or a name twice is a usage error."""
+    """``["a=1", "b=2"]`` as a mapping. Text without ``=`` or a repeated name is a usage error."""
     found: dict[str, str] = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
@@ -488,14 +493,14 @@ def pairs(texts: Sequence[str] | None, option: str) -> Mapping[str, str]:
 
 
 def topic_settings(texts: Sequence[str] | None) -> dict[str, str]:
-    """What --config says, sizes and durations in bytes and milliseconds. Raises InvalidSetting."""
+    """The settings of --config, with sizes in bytes and durations in ms. Raises InvalidSetting."""
     from logstore.config import plain_topic_settings
 
     return plain_topic_settings(pairs(texts, "--config"))
 
 
 def moment_option(text: str | None, option: str) -> int | None:
-    """A time as milliseconds. Anything else is a usage error."""
+    """A time in milliseconds. Other text is a usage error."""
     from .times import moment_ms
 
     if text is None:
@@ -516,7 +521,9 @@ def _warn_if_early(text: str, moment_ms: int, option: str) -> None:
 
 
 def place_option(text: str, option: str, *, offsets: bool = True) -> "Start":
-    """``earliest``, ``latest``, a time or, with ``offsets``, an offset; else a usage error."""
+    """``earliest``, ``latest``, a time or, with ``offsets``, an offset; other text is a usage
+    error.
+    """
     from .place import place
     from .times import EPOCH, MILLISECOND
 
@@ -530,7 +537,7 @@ def place_option(text: str, option: str, *, offsets: bool = True) -> "Start":
 
 
 def damage_option(text: str) -> "OnDamage":
-    """What becomes of damaged batches. Another word than stop and skip is a usage error."""
+    """The handling of damaged batches: stop or skip. Another word is a usage error."""
     if text == "skip":
         return lambda damage: say(f"logstore: skipped: {damage}")
     if text != "stop":
@@ -539,7 +546,7 @@ def damage_option(text: str) -> "OnDamage":
 
 
 def format_option(text: str) -> "Lines":
-    """How records get out in a format. An unknown format is a usage error."""
+    """The output format of records. An unknown format is a usage error."""
     from .printing import Lines
 
     try:

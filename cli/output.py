@@ -27,9 +27,9 @@ class Output:
         return isinstance(self.error, BrokenPipeError)
 
     def write(self, lines: list[bytes]) -> int:
-        """How many of ``lines`` were written to their last byte.
+        """Write lines; returns how many were written completely.
 
-        Fewer than there are when a signal came, the reader has closed (``closed``), or ``error``.
+        The number is lower after a signal, if the reader has closed (``closed``), or on ``error``.
         """
         data = b"".join(lines)
         written = self._write(memoryview(data))
@@ -38,7 +38,7 @@ class Output:
         return sum(end <= written for end in accumulate(map(len, lines)))
 
     def write_whole(self, data: bytes) -> bool:
-        """Whether all of these bytes were written; they need be no line."""
+        """Write bytes, which need not be lines; returns whether all were written."""
         return self._write(memoryview(data)) == len(data)
 
     def _write(self, data: memoryview) -> int:
@@ -56,7 +56,7 @@ class Output:
         return at
 
     def abandoned(self) -> bool:
-        """Whether the reader has gone away, as far as that shows without writing."""
+        """Whether the reader has closed, as far as can be told without writing."""
         if not self._may_block:
             return False
         poll = select.poll()
@@ -64,6 +64,6 @@ class Output:
         return bool(poll.poll(0))
 
     def check(self) -> None:
-        """Raises CommandFailed if writing has failed other than by a reader who went away."""
+        """Raise CommandFailed if writing failed, except if the reader has closed."""
         if self.error is not None and not self.closed:
             raise CommandFailed(f"standard output: {self.error.strerror}")

@@ -146,7 +146,7 @@ def status(
 
 
 def _of_cluster(found: "Status") -> list[tuple[str, str]]:
-    """What is counted is the node's own, then."""
+    """The row that names the cluster; the other counts are then the node's own."""
     if found.writer is None or not found.writer.cluster:
         return []
     which = f"{found.writer.cluster}, which has topics and queues: see logstore status --cluster"
@@ -154,7 +154,7 @@ def _of_cluster(found: "Status") -> list[tuple[str, str]]:
 
 
 def _ready(data: "DataDir", *, json_: bool) -> None:
-    """Raises Failed where it is not, or where there is no server."""
+    """Print readiness. Raises Failed if the server is not ready, or does not run."""
     from logstore.server_socket import ServerSocket
 
     found = ServerSocket(str(data.path)).get("ready")
@@ -172,7 +172,7 @@ def _queues(found: "Status") -> list[tuple[str, str]]:
 
 
 def _open_transactions(data: "DataDir", found: "Status") -> list[dict[str, object]]:
-    """Where readers of committed records wait; for whom, as far as a server says it."""
+    """Where readers of committed records wait, and for which transaction if a server knows it."""
     from logstore.errors import LogstoreError
     from logstore.server_socket import ServerSocket
 
@@ -209,7 +209,7 @@ def _waiting(data: "DataDir", found: "Status") -> list[tuple[str, str]]:
 
 
 def _upkeep(ran: "Ran | None") -> list[tuple[str, str]]:
-    """When it ran last, what it did, and what it failed at."""
+    """When the last upkeep ran, what it did, and what failed."""
     if ran is None:
         return []
     did = [

@@ -27,10 +27,10 @@ _BY_THE_KERNEL: Final = 0x80  # si_code
 
 
 def take_own_number(directory: Path) -> None:
-    """Return in a process whose number nobody else has at this store; mostly this one.
+    """Return in a process whose number is unique at this store; usually this one.
 
-    Where none can be had (this process has threads, or a store open): in this one, and the store
-    says what to do. The process that was called ends with the exit code of the child.
+    If that is impossible (this process has threads or an open store), return in this one, and the
+    store reports what to do. The original process ends with the exit code of the child.
     """
     path, disk = str(directory / CATALOG), Disk()
     if threading.active_count() > 1 or not is_number_taken(disk, path):
@@ -60,20 +60,20 @@ def take_own_number(directory: Path) -> None:
 
 
 def _is_told(told: int) -> bool:
-    """Whether the child goes on."""
+    """Whether the child may continue."""
     with open(told, "rb", buffering=0) as pipe:
         return bool(pipe.read(1))
 
 
 def _die_with(above: int) -> None:
-    """Whoever kills the process that was called means this one."""
+    """Kill this process if its parent is killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != above:  # it died before
         os._exit(1)
 
 
 def _follow(child: int) -> NoReturn:
-    """Hand on signals until the child ends, and end as it does."""
+    """Pass on signals until the child ends, and exit with its code."""
     while True:
         came = signal.sigwaitinfo({*HANDED_ON, signal.SIGCHLD})
         if came.si_signo != signal.SIGCHLD:
@@ -87,7 +87,7 @@ def _follow(child: int) -> NoReturn:
 
 
 def _ended(child: int) -> int | None:
-    """The child's status, once it has ended; others are buried, as a process 1 must do."""
+    """The child's status once it has ended; also reaps others, as process 1 must."""
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)

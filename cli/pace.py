@@ -24,11 +24,11 @@ class Pace:
     """Nothing is shown; the other shows it."""
 
     def slept(self, sleep: Callable[[float], object], seconds: float) -> None:
-        """Sleep, and show meanwhile how far it is."""
+        """Sleep, and show the progress meanwhile."""
         sleep(seconds)
 
     def through(self, past: "Iterable[list[Record]]") -> "Generator[list[Record]]":
-        """The same, as it is passed."""
+        """Yield the records, and note the progress."""
         yield from past
 
 
@@ -43,7 +43,7 @@ class ShownPace(Pace):
         terminal: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``end_ms()``: the time of the last record, if it is known; asked once, when needed."""
+        """``end_ms()``: the time of the last record, if known; called once, when needed."""
         self._speed = speed
         self._ask_end, self._end_ms, self._asked = end_ms, 0, False
         self._terminal = terminal
@@ -121,7 +121,7 @@ class ShownPace(Pace):
 
 
 def pace_for(wanted: bool | None, speed: float, end_ms: Callable[[], int | None]) -> Pace:
-    """``wanted``: None leaves it to whether a person is watching. ``end_ms``: as ShownPace's."""
+    """``wanted``: None shows progress only on a terminal. ``end_ms``: as in ShownPace."""
     watched = is_watched()
     if not (watched if wanted is None else wanted):
         return Pace()
@@ -129,7 +129,7 @@ def pace_for(wanted: bool | None, speed: float, end_ms: Callable[[], int | None]
 
 
 def latest_of(site: "Site", topic: str, to_ms: int | None) -> int | None:
-    """The time of a topic's last record before ``to_ms``; None where it can't be told."""
+    """The time of a topic's last record before ``to_ms``; None if unknown."""
     from logstore.errors import LogstoreError
     from logstore.store import Store
 
@@ -147,7 +147,7 @@ def latest_of(site: "Site", topic: str, to_ms: int | None) -> int | None:
 
 
 def span_text(site: "Site", topic: str) -> str:
-    """The times of a topic's first and last record, for people who have named none between."""
+    """The times of a topic's first and last record, for users who gave no time range."""
     from logstore.errors import LogstoreError
 
     latest_ms = latest_of(site, topic, None)

@@ -35,7 +35,7 @@ PasswordFile = Annotated[
 
 
 def new_password(file: Path | None, user: str) -> str:
-    """Of a user who is to have it: typed twice. Raises CommandFailed."""
+    """The password of a new user, typed twice or from a file. Raises CommandFailed."""
     if file is not None:
         return of_file(file)
     if not os.isatty(0):
@@ -47,7 +47,7 @@ def new_password(file: Path | None, user: str) -> str:
 
 
 def of_file(file: Path) -> str:
-    """Its line, without the line's end. Raises CommandFailed, OSError."""
+    """The file's one line, without the line end. Raises CommandFailed, OSError."""
     if str(file) == STANDARD_INPUT:
         with open(0, "rb", closefd=False) as opened:
             return _line(opened, "standard input", NONE_TYPED)
@@ -74,7 +74,7 @@ def _line(opened: IO[bytes], name: str, empty: str = "the file holds no password
 
 
 def typed(prompt: str) -> str:
-    """At the terminal, unseen. Raises CommandFailed where there is none."""
+    """A password typed at the terminal, unseen. Raises CommandFailed without a terminal."""
     from getpass import getpass
 
     try:
@@ -96,9 +96,9 @@ def typed(prompt: str) -> str:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """A signal ends the wait at once, and the terminal shows what is typed again.
+    """A context in which a signal ends the wait at once and restores the terminal.
 
-    A command that has a ``Stop`` only notes signals, and would go on waiting.
+    A command that has a ``Stop`` only notes signals, and would continue to wait.
     """
 
     def end(number: int, frame: object) -> None:
@@ -114,7 +114,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def prepared(text: str) -> str | None:
-    """As a client sends it that applies SASLprep (RFC 4013); None where such a one refuses it."""
+    """The text after SASLprep (RFC 4013), as such clients send it; None if it forbids the text."""
     import stringprep
     import unicodedata
 
@@ -143,7 +143,7 @@ def _is_prohibited(character: str) -> bool:
 
 
 def _is_one_way(text: str) -> bool:
-    """RFC 3454, 6: text from right to left has no other in it, and begins and ends so."""
+    """RFC 3454, 6: right-to-left text has no other text in it, and begins and ends so."""
     import stringprep
 
     right = [stringprep.in_table_d1(it) for it in text]
@@ -153,7 +153,9 @@ def _is_one_way(text: str) -> bool:
 
 
 def warn_unless_plain(text: str, what: str) -> None:
-    """Of what some clients would send differently. ``what``: the user's name, the password."""
+    """Warn of text that some clients would send differently. ``what``: the user's name, the
+    password.
+    """
     if not text.isascii() and prepared(text) != text:
         say(
             f"logstore: warning: {what} has characters that clients which apply SASLprep (RFC 4013)"

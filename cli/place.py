@@ -14,7 +14,9 @@ _LAST = re.compile(r"-(\d{1,18})", re.ASCII)
 
 
 def place(text: str, now_ms: int, *, offsets: bool = True) -> Start:
-    """``offsets``: whether an offset is taken. Raises ValueError, whose text says what is taken."""
+    """``offsets``: whether offsets are accepted. Raises ValueError, whose text lists what is
+    accepted.
+    """
     if text == "earliest":
         return "earliest"
     if text == "latest":

@@ -88,7 +88,9 @@ class _Served:
 
 @contextmanager
 def _policies_of(data: DataDir, vhost: str, *, create: bool = False) -> "Iterator[Policies]":
-    """In this process, or in the server that has the directory open. Raises StoreLocked."""
+    """Policies, in this process or in the server that has the directory open. Raises
+    StoreLocked.
+    """
     with store_or_server(data, create=create) as (store, server):
         yield _Served(server, vhost) if store is None else _Local(store, vhost)
 

@@ -35,12 +35,12 @@ class Lines:
         self._render = csv_rows(format_) if self._csv else renderer(format_)
 
     def begin(self, output: Output) -> None:
-        """Write what stands before the first record: of CSV, the row that names the columns."""
+        """Write the head: for CSV, the row that names the columns."""
         if self._csv:
             output.write_whole(csv_head(self._format))
 
     def write(self, records: Sequence[Record], output: Output) -> int:
-        """How many of them were written to their last byte; as ``Output.write``."""
+        """Write records; returns how many were written completely, as ``Output.write``."""
         if _largest(records) < LARGE_BYTES:
             return output.write(self._render(records))
         written = 0
@@ -58,9 +58,9 @@ class Lines:
         return written
 
     def pieces(self, record: Record) -> Iterator[bytes]:
-        """The record's line, in pieces: what is large is made a piece at a time.
+        """The record's line, in pieces, so that large values are never rendered at once.
 
-        The line is rendered with something short in the place of it, which is then exchanged.
+        The line is rendered with a short placeholder for each large value, which is then replaced.
         """
         large: dict[bytes, Callable[[], Iterator[bytes]]] = {}
         if record.key is not None and len(record.key) >= LARGE_BYTES:
@@ -78,7 +78,7 @@ class Lines:
                 yield part
 
     def _stand_in(self, data: bytes) -> tuple[bytes, bytes, Callable[[], Iterator[bytes]]]:
-        """What to render in its place, how that is shown, and what is to be there."""
+        """A placeholder, its rendered form, and a function that renders the value itself."""
         import secrets  # 10 ms, for what is rarely printed
 
         token = secrets.token_hex(12).encode()  # which nothing else in the line holds
@@ -96,7 +96,7 @@ class Lines:
 
 
 def _largest(records: Sequence[Record]) -> int:
-    """Bytes of the largest key or value. It is asked for each record that is printed."""
+    """The size of the largest key or value; called for all printed records."""
     return max(_longest(_KEY, records), _longest(_VALUE, records))
 
 
@@ -123,7 +123,7 @@ def _is_text(data: bytes) -> bool:
 
 
 def _as_json_text(data: bytes) -> Iterator[bytes]:
-    """What stands between the quotes."""
+    """The characters between the quotes."""
     decoder, encode = codecs.getincrementaldecoder("utf-8")(), msgspec.json.Encoder().encode
     for piece in _cut(data):
         yield encode(decoder.decode(piece))[1:-1]

@@ -266,7 +266,7 @@ def chooser(format_: str, wanted: "Wanted") -> "Callable[[bytes], Parser]":
 
 
 def _policy(on_error: str | None, dead_letter: str | None) -> tuple[str, str | None]:
-    """The policy and the topic of dead letters; ``dead-letter:TOPIC`` says both."""
+    """The policy and the topic of dead letters; ``dead-letter:TOPIC`` gives both."""
     policy, colon, topic = (on_error or "").partition(":")
     if policy == DEAD_LETTER and colon:
         if dead_letter is not None:

@@ -25,23 +25,23 @@ class Progress:
         self._next = time.monotonic() + self.every_s
 
     def update(self, bytes_done: int, count: int) -> None:
-        """Cheap enough to be called for every chunk."""
+        """Update the progress; cheap enough to call for every chunk."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + self.every_s
             self.show(bytes_done, count)
 
     def expect(self, bytes_total: int) -> None:
-        """There is this much to do."""
+        """Set the total amount of work."""
 
     def show(self, bytes_done: int, count: int) -> None:
-        """Tell people, now."""
+        """Show the progress now."""
 
     def hide(self) -> None:
-        """Leave the terminal to a line; what is shown next, is shown below it."""
+        """Clear the progress for another line; the next update appears below the line."""
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         self.hide()
 
 
@@ -126,9 +126,9 @@ def progress_for(
     *,
     typed: bool = False,
 ) -> Progress:
-    """``wanted``: None leaves it to whether a person is watching. ``noun``: what is counted.
+    """``wanted``: None shows progress only on a terminal. ``noun``: the counted unit.
 
-    ``typed``: a person types the input, and a bar would be drawn over it.
+    ``typed``: a person types the input, over which a bar would be drawn.
     """
     watched = is_watched()
     if wanted is False or (wanted is None and (typed or not watched)):

@@ -17,7 +17,7 @@ _NUMBERS = ("priority", "delivery_mode", "timestamp")
 
 
 def properties_option(texts: Sequence[str] | None) -> dict[str, Any]:
-    """``priority=5`` and so on. Another name, or a value that no property has, is a usage error."""
+    """Properties such as ``priority=5``. An unknown name or an invalid value is a usage error."""
     from logstore.amqp.properties import Properties, write
 
     names = [it for it in Properties._fields if it != "headers"]
@@ -45,7 +45,7 @@ def properties_option(texts: Sequence[str] | None) -> dict[str, Any]:
 
 
 def _expiration(text: str) -> str:
-    """Milliseconds, as AMQP has them, of ``60000`` or ``90s``."""
+    """An expiration such as ``60000`` or ``90s`` in milliseconds, as AMQP has it."""
     from logstore.amounts import amount, examples
 
     if text.isascii() and text.isdecimal():
@@ -60,7 +60,7 @@ def _expiration(text: str) -> str:
 
 
 def full(count: int) -> "Refused":
-    """Why so many of a run were not taken."""
+    """The error for messages of a run that were refused."""
     from logstore.errors import Refused
 
     from .show import counted
@@ -82,7 +82,7 @@ class Encoder:
         self._properties = properties
 
     def encode(self, messages: "Sequence[Message]") -> "list[Wanted]":
-        """Raises InvalidRecord for the first that is none."""
+        """Encode messages. Raises InvalidRecord for the first invalid one."""
         return [self._one(index, message) for index, message in enumerate(messages)]
 
     def _one(self, index: int, message: "Message") -> "Wanted":

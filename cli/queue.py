@@ -350,7 +350,7 @@ def _print(
 
 
 def _tell_nothing_is_ready(queue: str, stop: "Stop") -> None:
-    """To a person, who would see nothing."""
+    """Tell a user at a terminal that no message is ready."""
     from .progress import is_watched
 
     if is_watched() and not stop.asked:

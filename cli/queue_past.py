@@ -275,7 +275,7 @@ def _past(
 
 
 def _bound(text: str | None, option: str, *, on: bool) -> tuple[str | None, int | None]:
-    """A position or a time. ``on``: where an earlier replay has ended is neither."""
+    """A position or a time; neither for the end of an earlier replay (``on``)."""
     if text is None or (on and _ON.fullmatch(text)):
         return None, None
     if _POSITION.fullmatch(text):
@@ -316,7 +316,7 @@ class _Replay:
         self._on: str | None = None
 
     def run(self, step: "Callable[[str | None, int | None], Replayed]", on: str | None) -> None:
-        """Raises CommandFailed, Stopped."""
+        """Replay. Raises CommandFailed, Stopped."""
         from logstore.errors import LogstoreError
 
         # Messages come by the ten thousand and go again: to look for cycles among them takes as

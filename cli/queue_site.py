@@ -87,10 +87,10 @@ class Message(Shown, Protocol):
     """One that is given out."""
 
     def ack(self) -> None:
-        """It is done with."""
+        """Acknowledge the message."""
 
     def reject(self) -> None:
-        """Nobody wants it: it goes to the queue's dead-letter exchange, if there is one."""
+        """Reject the message: it goes to the queue's dead-letter exchange, if there is one."""
 
 
 class Peeked(Shown, Protocol):
@@ -98,15 +98,15 @@ class Peeked(Shown, Protocol):
 
     @property
     def position(self) -> str:
-        """Where it stands."""
+        """The message's position in the queue."""
 
     @property
     def state(self) -> str:
-        """Whether it is ready or unacked."""
+        """Whether the message is ready or unacked."""
 
     @property
     def time_ms(self) -> int:
-        """When it was published."""
+        """When the message was published, in ms."""
 
 
 class Peek(NamedTuple):
@@ -153,10 +153,10 @@ class Consumer(Protocol):
     """Messages of one queue as they come."""
 
     def get_many(self, most: int, timeout_s: float) -> Sequence[Message]:
-        """The next ones; none if none comes in time."""
+        """The next messages; empty if none arrives in time."""
 
     def ack(self, messages: Sequence[Any]) -> None:
-        """The next of those that it has handed out, in order: they are done with."""
+        """Acknowledge the next messages, in the order in which they were returned."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -165,7 +165,7 @@ class Consumer(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """What was handed out and not acknowledged is ready again."""
+        """Return messages that were not acknowledged to the queue."""
 
 
 class QueueSink(Sink, Protocol):
@@ -173,7 +173,7 @@ class QueueSink(Sink, Protocol):
 
     @property
     def unrouted(self) -> int:
-        """How many went to no queue."""
+        """The number of messages that matched no queue."""
 
 
 class QueueSite(Protocol):
@@ -186,7 +186,7 @@ class QueueSite(Protocol):
     def declare_queue(
         self, name: str, *, durable: bool, auto_delete: bool, arguments: Table
     ) -> str:
-        """Its name: the one that was made, where none was given."""
+        """Declare a queue; returns its name, which is generated if none was given."""
 
     def exchanges(self) -> Sequence[ExchangeRow]: ...
     def queues(self) -> Sequence[QueueRow]: ...
@@ -197,42 +197,45 @@ class QueueSite(Protocol):
         """Raises NoQueue."""
 
     def ready(self, queue: str) -> int:
-        """How many messages are ready. Raises NoQueue."""
+        """The number of ready messages. Raises NoQueue."""
 
     def check_topic(self, name: str) -> None:
-        """Whether there is one. Raises UnknownTopic, or NoneOfThatName."""
+        """Check that the topic exists. Raises UnknownTopic, or NoneOfThatName."""
 
     def bind(self, binding: BindingFacts) -> None:
         """Raises NoExchange, NoQueue, NotPermitted, InvalidArgument."""
 
     def unbind(self, binding: BindingFacts) -> None:
-        """As ``bind``; without effect where there is no such binding."""
+        """Delete a binding; has no effect if it does not exist. Raises as ``bind``."""
 
     def delete_exchange(self, name: str, *, if_unused: bool) -> None:
         """Raises NoExchange, InUse, NotPermitted."""
 
     def delete_queue(self, name: str, *, if_unused: bool, if_empty: bool) -> int:
-        """How many messages were ready. Raises NoQueue, ConsumersThere, NotEmpty."""
+        """Delete a queue; returns its number of ready messages. Raises NoQueue, ConsumersThere,
+        NotEmpty.
+        """
 
     def purge(self, queue: str) -> int:
-        """How many messages were ready. Raises NoQueue."""
+        """Purge a queue; returns its number of ready messages. Raises NoQueue."""
 
     def sink(self, exchange: str, properties: dict[str, Any]) -> QueueSink:
         """Raises NoExchange."""
 
     def peek(self, queue: str, begin: str | None, most: int) -> Peek:
-        """Look at messages from this position on; none is taken. Raises NoQueue."""
+        """Browse messages from this position on without taking any. Raises NoQueue."""
 
     def past(
         self, queue: str, past: Past, on: str | None, most: int, before_ms: int | None = None
     ) -> PastPage:
-        """Look at messages that are on disk, settled or not; none is taken.
+        """Browse messages on disk, settled or not, without taking any.
 
-        ``before_ms``: stop before the first that was published then or later. Raises NoQueue.
+        ``before_ms``: stop before the first message published at or after this time. Raises
+        NoQueue.
         """
 
     def topic(self, name: str) -> bool:
-        """Make it, unless it is there; whether it was made."""
+        """Create a topic if it does not exist; returns whether it was created."""
 
     def replay(
         self,
@@ -243,12 +246,14 @@ class QueueSite(Protocol):
         on: str | None,
         before_ms: int | None,
     ) -> Replayed:
-        """Publish some again; they are safe on return. Stops before those that were published at
-        ``before_ms`` or later. Raises NoQueue, NoExchange, UnknownTopic.
+        """Publish some messages again; they are safe on return.
+
+        Stops before messages published at or after ``before_ms``. Raises NoQueue, NoExchange,
+        UnknownTopic.
         """
 
     def get(self, queue: str) -> Message | None:
-        """The first message that is ready. Raises NoQueue, SingleActive."""
+        """Take the first ready message. Raises NoQueue, SingleActive."""
 
     def consume(self, queue: str, prefetch: int) -> Consumer:
         """Raises NoQueue, ExclusiveUse."""

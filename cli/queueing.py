@@ -66,11 +66,11 @@ def queues_of(
     stop: "Stop | None" = None,
     instead: Instead = GENERAL,
 ) -> "Iterator[QueueSite]":
-    """The queues of the directory: in this process, or in the server that has it open.
+    """The queues of the directory, in this process or in the server that has it open.
 
-    ``stop``: where signals are noted, if they are. ``instead``: what to do where a name is that of
-    another kind of object. Raises StoreLocked where another program has
-    it, CommandFailed where its server has no door for us.
+    ``stop``: notes signals, if given. ``instead``: the hint for a name of another kind of object.
+    Raises StoreLocked if another program has the directory open, CommandFailed if its server has no
+    open door.
     """
     from logstore.errors import StoreLocked
 
@@ -114,7 +114,7 @@ def queues_of(
 
 
 def argument_option(texts: Sequence[str] | None) -> dict[str, object]:
-    """``x-max-priority=5`` and so on, as a table. What no table holds is a usage error."""
+    """Arguments such as ``x-max-priority=5`` as a table. Invalid values are usage errors."""
     from logstore.broker.queues.given import table as checked
 
     found = {name: value_of(name, text) for name, text in pairs(texts, "--argument").items()}
@@ -125,7 +125,7 @@ def argument_option(texts: Sequence[str] | None) -> dict[str, object]:
 
 
 def queue_arguments(texts: Sequence[str] | None) -> dict[str, object]:
-    """The same of a queue: where a duration or a size is wanted, another text is a usage error."""
+    """As ``argument_option``, for a queue: durations and sizes must be valid, too."""
     from logstore.amounts import examples
 
     found = argument_option(texts)
@@ -141,7 +141,7 @@ def queue_arguments(texts: Sequence[str] | None) -> dict[str, object]:
 
 
 def warn_of_unknown(queue: str, arguments: "Mapping[str, object]") -> None:
-    """Of arguments that no queue has; AMQP's clients may give them, and so may commands."""
+    """Warn of arguments that no queue has, which AMQP permits."""
     from logstore.broker.queues.limits import CHECKS
     from logstore.config import nearest
 
@@ -155,15 +155,15 @@ def warn_of_unknown(queue: str, arguments: "Mapping[str, object]") -> None:
 
 
 def _unit_of(name: str) -> str | None:
-    """What a limit is counted in, if it may be told with a unit."""
+    """The unit of a limit: bytes or ms; None if it has none."""
     name = name.removeprefix("x-")
     return "bytes" if name.endswith("-bytes") else "ms" if name in LIMITS_MS else None
 
 
 def value_of(name: str, text: str) -> Any:  # noqa: ANN401  what JSON holds
-    """What JSON holds, else a text; of a limit in bytes or milliseconds also ``10MB``, ``7d``.
+    """The value of JSON, otherwise the text; for a limit in bytes or ms also ``10MB``, ``7d``.
 
-    ``name``: a policy's setting, or the argument of a queue that says the same.
+    ``name``: a policy's setting, or the corresponding argument of a queue.
     """
     from logstore.amounts import amount
 
@@ -176,7 +176,7 @@ def value_of(name: str, text: str) -> Any:  # noqa: ANN401  what JSON holds
 
 
 def confirm(what: str) -> None:
-    """Ask. Raises Abort; a usage error where nobody is there."""
+    """Ask for confirmation. Raises Abort; a usage error without a terminal."""
     if sys.stdin is None or not sys.stdin.isatty():
         raise typer.BadParameter(
             f"use --yes to {what}: no confirmation can be asked for without a terminal"
@@ -193,7 +193,7 @@ def yes_or_no(fact: bool) -> str:
 
 
 def shown(value: Any) -> Any:  # noqa: ANN401  what a table holds
-    """A value of a table in JSON's terms."""
+    """A value of a table as JSON."""
     from base64 import b64encode
     from decimal import Decimal
     from math import isfinite
@@ -216,7 +216,7 @@ def shown(value: Any) -> Any:  # noqa: ANN401  what a table holds
 
 
 def binding_object(binding: "BindingFacts") -> dict[str, object]:
-    """A binding, for JSON."""
+    """A binding as a JSON object."""
     return {
         "exchange": shown(binding.source),
         "destination": shown(binding.destination),

@@ -68,7 +68,7 @@ class RecordLines:
         return None
 
     def _read(self, line: bytes) -> _Line:
-        """Raises ValueError with the reason."""
+        """Decode a line. Raises ValueError with the reason."""
         try:
             return self._decode(line)
         except RecursionError:
@@ -79,7 +79,7 @@ class RecordLines:
             raise ValueError(f"not JSON: {reason_of(error, line)}") from None
 
     def _message(self, it: _Line) -> Message:
-        """Raises ValueError with the reason."""
+        """The message of a decoded line. Raises ValueError with the reason."""
         moment = it.timestamp_ms
         if moment is None and it.timestamp is not None:
             moment = timestamp_ms(it.timestamp)

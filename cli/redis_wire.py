@@ -34,7 +34,8 @@ class Line:
         login: "Login | None" = None,
         ask: "Callable[[], Login | None]" = lambda: None,
     ) -> None:
-        """``address`` is ``host:port``; ``ask``: for a login, where none was given and one is due.
+        """``address`` is ``host:port``; ``ask``: returns a login if none was given and one is
+        required.
 
         Raises CommandFailed, LogstoreError.
         """
@@ -74,7 +75,9 @@ class Line:
             raise self._lost(error) from None
 
     def next(self, seconds: float | None = None) -> Any:  # noqa: ANN401  any reply
-        """The next reply or message; ``...``: none came in time. Raises CommandFailed, Stopped."""
+        """The next reply or message; ``...`` if none arrives in time. Raises CommandFailed,
+        Stopped.
+        """
         while (reply := self._reader.gets()) is ...:
             if not self._decrypted() and not self._stop.wait_readable(
                 self._socket.fileno(), seconds
@@ -95,7 +98,7 @@ class Line:
         return reply
 
     def _decrypted(self) -> int:
-        """Bytes that were read already, of which no readiness tells."""
+        """The number of decrypted bytes that wait, which ``select`` does not report."""
         pending = getattr(self._socket, "pending", None)
         return 0 if pending is None else int(pending())
 

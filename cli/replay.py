@@ -150,7 +150,7 @@ def replay(
 
 
 def _print(past: "Generator[list[Record]]", lines: "Lines", stop: "Stop") -> int:
-    """How many were passed to the output. Raises CommandFailed, Stopped."""
+    """Print records; returns how many were passed to the output. Raises CommandFailed, Stopped."""
     from .output import Output
 
     output, count = Output(stop), 0
@@ -184,7 +184,7 @@ def _past(
 
 
 def _first(past: "Generator[list[Record]]", records_max: int | None) -> "Generator[list[Record]]":
-    """Not more records than this; None: all of them."""
+    """The first ``records_max`` records; None for all."""
     left = records_max
     for records in past:
         if left is not None and len(records) >= left:

@@ -112,7 +112,7 @@ class CsvRows:
         self._columns, self._position = columns, position
 
     def _message(self, row: list[str]) -> Message:
-        """Raises ValueError with the reason."""
+        """The message of a row. Raises ValueError with the reason."""
         wanted = self._wanted
         if wanted.value_field is None:
             value = self._encode(dict(zip(self._columns, row, strict=True)))
@@ -164,7 +164,7 @@ class _Feed:
         self._next_number = self.number + 1
 
     def where(self) -> str:
-        """Where the row ends, unless that is in the line where it begins."""
+        """The line in which the row ends, if it begins in another one."""
         return f" (at line {self._next_number - 1})" if len(self._taken) > 1 else ""
 
     def raw(self) -> bytes:

@@ -176,7 +176,9 @@ def _of_record(it: dict[str, Any]) -> Entry:
 
 @contextmanager
 def _schedules_of(data: DataDir, vhost: str) -> "Iterator[Schedules]":
-    """In this process, or in the server that has the directory open. Raises StoreLocked."""
+    """Schedules, in this process or in the server that has the directory open. Raises
+    StoreLocked.
+    """
     with store_or_server(data) as (store, server):
         yield _Served(server, vhost) if store is None else _Local(store, vhost)
 

@@ -63,7 +63,9 @@ def base_offset(path: Path) -> int | None:
 
 
 def batches(file: BinaryIO, lowest: int = 0) -> Iterator[Whole | Damage | Zeros]:
-    """Everything in a ``.log``, from its first byte to its last; no offset is below ``lowest``."""
+    """The whole contents of a ``.log``, from first to last byte; offsets below ``lowest`` are
+    damage.
+    """
     end, at = os.fstat(file.fileno()).st_size, 0
     while at < end:
         file.seek(at)
@@ -105,7 +107,7 @@ def _only_zeros(file: BinaryIO) -> bool:
 
 
 def records(found: Whole) -> "Iterator[Record | Damage]":
-    """The records of a batch whose checksum is right; what is within may still be wrong."""
+    """The records of a batch with a valid checksum; its contents may still be invalid."""
     try:
         for part in parts(found.batch, check=False):
             yield from part.records
@@ -114,12 +116,12 @@ def records(found: Whole) -> "Iterator[Record | Damage]":
 
 
 def index_entries(file: BinaryIO, base: int) -> Iterator[Entry | Damage | Zeros]:
-    """The entries of an ``.index``, in which offsets and positions rise."""
+    """The entries of an ``.index``, in which offsets and positions must rise."""
     return _entries(file, OFFSET_ENTRY, lambda pair: Entry(base + pair[0], "position", pair[1]))
 
 
 def time_entries(file: BinaryIO, base: int) -> Iterator[Entry | Damage | Zeros]:
-    """The entries of a ``.timeindex``, in which offsets and timestamps rise."""
+    """The entries of a ``.timeindex``, in which offsets and timestamps must rise."""
     return _entries(file, TIME_ENTRY, lambda pair: Entry(base + pair[1], "timestamp_ms", pair[0]))
 
 

@@ -169,7 +169,7 @@ OPTIONS = {
 
 
 def _levels(given: list[str]) -> dict[str, str | None]:
-    """What --log-level says, as settings."""
+    """The levels of --log-level, as settings."""
     of_parts = [it for it in given if "=" in it]
     of_all = [it for it in given if "=" not in it]
     return {
@@ -185,7 +185,7 @@ def _log_of(form: str | None) -> "AbstractContextManager[ServerLog]":
 
 
 def _config(data: "DataDir", asked: "Mapping[str, str | None]") -> "Config":
-    """Raises what Config.load does, and typer.BadParameter."""
+    """The settings. Raises as Config.load, and typer.BadParameter."""
     from logstore.errors import InvalidSetting
 
     # A server has many logs open at once; closing a file that is not synced waits for the disk.
@@ -257,7 +257,7 @@ def _serve(
 
 @contextmanager
 def _opened(data: "DataDir", config: "Config") -> "Iterator[Store]":
-    """The store. Raises CommandFailed, which names the server, where one serves it already."""
+    """The store. Raises CommandFailed, which names the server, if one already serves it."""
     from logstore.errors import StoreLocked
 
     with ExitStack() as stack:
@@ -274,7 +274,7 @@ def _opened(data: "DataDir", config: "Config") -> "Iterator[Store]":
 
 
 def _cluster(config: "Config", data: "DataDir") -> "ClusterSettings | None":
-    """Raises InvalidSetting, Failed."""
+    """The cluster's settings, if there is a cluster. Raises InvalidSetting, Failed."""
     if not config.store.cluster_bootstrap_servers:
         return None
     from pathlib import Path
@@ -285,7 +285,7 @@ def _cluster(config: "Config", data: "DataDir") -> "ClusterSettings | None":
 
 
 def _first_user(address: str, data: "DataDir", config: "Config") -> "FirstUser | None":
-    """The one to be made, if any. Raises CommandFailed where there must be users, and are none."""
+    """The user to create, if any. Raises CommandFailed if users are required and missing."""
     from .first_user import FirstUser, is_asked_for
 
     if is_loopback(address) and not is_asked_for(os.environ):
@@ -312,7 +312,7 @@ def _tell_ready(data: str, addresses: "Addresses") -> None:
 
 
 def _tell_end(line: str) -> None:
-    """Say how far the end is; the server ends as well if no one reads its output any more."""
+    """Report the progress of the end; continues if no one reads the output."""
     with suppress(ReaderGone, CommandFailed):
         tell(line)
 
@@ -327,7 +327,7 @@ def _place(it: "Entrance", host: str, port: int) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether no other machine reaches it."""
+    """Whether no other machine can reach the host."""
     from ipaddress import ip_address
 
     try:
@@ -337,7 +337,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _check_exposure(host: str, data: "DataDir", *, insecure: bool) -> None:
-    """There are no users. Raises CommandFailed where strangers could come in unasked for."""
+    """Check that a server without users is not exposed. Raises CommandFailed."""
     if is_loopback(host):
         return
     if not insecure:
@@ -354,7 +354,7 @@ def _check_exposure(host: str, data: "DataDir", *, insecure: bool) -> None:
 
 
 def _has_users(data: "DataDir", config: "Config") -> bool:
-    """Whether one has to log in; looked up before anything is made."""
+    """Whether a login is required; checked before anything is created."""
     from logstore.errors import NotAStore
 
     try:

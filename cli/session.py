@@ -128,7 +128,9 @@ class _Local:
 
 @contextmanager
 def _sessions_of(data: DataDir) -> "Iterator[Sessions]":
-    """In this process, or in the server that has the directory open. Raises StoreLocked."""
+    """Sessions, in this process or in the server that has the directory open. Raises
+    StoreLocked.
+    """
     with store_or_server(data) as (store, server):
         yield _Served(server) if store is None else _Local(store)
 

@@ -23,17 +23,17 @@ class Member(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether there was nothing more to be had."""
+        """Whether there are no more records."""
 
     def get(self, most: int, timeout_s: float) -> Sequence[Record]:
-        """The next records, which are this one's for a while. Raises LogstoreError."""
+        """The next records, which this member holds for a while. Raises LogstoreError."""
 
     def accept(self, records: Sequence[Record]) -> None:
-        """The first of those, which are durably done with on return. Raises LogstoreError."""
+        """Accept the first of the held records; durable on return. Raises LogstoreError."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None:
-        """What was not accepted is available again."""
+        """Make records that were not accepted available again."""
 
 
 class OwnMember:
@@ -72,7 +72,7 @@ def consume_shared(
     records_max: int | None,
     follow: bool,
 ) -> None:
-    """As ``logstore consume --share``. ``begins``, ``isolation``: the group's, or None."""
+    """As ``logstore consume --share``. ``begins``, ``isolation``: the group's settings, or None."""
     from logstore.store import Store
 
     from .output import Output
@@ -107,7 +107,7 @@ def _print(
     *,
     follow: bool,
 ) -> None:
-    """Until the end, the maximum, a signal or the reader's going away."""
+    """Print until the end, the maximum, a signal or the reader's end."""
     lines.begin(output)
     left = records_max
     while left != 0 and not stop.asked:

@@ -26,10 +26,10 @@ _SPANS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """The heads in capitals, then the rows; numbers to the right, ``-`` for what is not there.
+    """The heads in capitals, then the rows; numbers are right-aligned, ``-`` is a missing value.
 
-    On a terminal that is too narrow, long texts go on below, within their column.
-    Under one of COUNTED, numbers have separators.
+    On a terminal that is too narrow, long texts continue below, within their column. In columns of
+    COUNTED, numbers have separators.
     """
     numeric = [
         bool(rows) and all(isinstance(row[n], int | None) for row in rows)
@@ -56,16 +56,16 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 
 def _columns() -> int | None:
-    """How wide the terminal is; None where standard output is none, or nobody knows."""
+    """The width of the terminal; None if standard output is not one, or the width is unknown."""
     if sys.stdout is None or not sys.stdout.isatty():
         return None
     return os.get_terminal_size(sys.stdout.fileno()).columns or None
 
 
 def narrowed(widths: Sequence[int], numeric: Sequence[bool], room: int) -> list[int]:
-    """The same widths where there is room for them; else the widest columns of texts give way.
+    """The widths, reduced to ``room`` if necessary by narrowing the widest columns of text.
 
-    Those that are left wide are equally wide.
+    The narrowed columns are equally wide.
     """
     texts = [width for width, right in zip(widths, numeric, strict=True) if not right]
     level, spare = COLUMN_MIN, room - sum(widths) + sum(texts)
@@ -81,7 +81,7 @@ def narrowed(widths: Sequence[int], numeric: Sequence[bool], room: int) -> list[
 
 
 def broken(text: str, width: int) -> Iterator[str]:
-    """The lines that a cell of this width has."""
+    """The lines of a cell of this width."""
     while len(text) > width:
         at = max(text.rfind(it, 0, width + (it == " ")) for it in BREAKS) + 1
         at = at if at > width // 2 else width  # a short line would look like the end
@@ -91,7 +91,7 @@ def broken(text: str, width: int) -> Iterator[str]:
 
 
 def facts(pairs: Sequence[tuple[str, Cell]]) -> str:
-    """One ``name  value`` a line; numbers as in a table."""
+    """One ``name value`` per line; numbers as in a table."""
     width = max(len(name) for name, _ in pairs)
     return "".join(
         f"{name.ljust(width)}  {_cell(value, name in COUNTED)}\n" for name, value in pairs
@@ -99,7 +99,7 @@ def facts(pairs: Sequence[tuple[str, Cell]]) -> str:
 
 
 def names(texts: Sequence[str]) -> str:
-    """One a line."""
+    """One name per line."""
     return "".join(f"{_text(text)}\n" for text in texts)
 
 
@@ -122,7 +122,7 @@ def size(count: int) -> str:
 
 
 def number(count: float) -> str:
-    """A number for people that says how many: ``2,000``."""
+    """A number for people, such as ``2,000``."""
     return f"{round(count):,}"
 
 
@@ -132,7 +132,7 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 
 
 def span(seconds: float) -> str:
-    """``3 d 4 h``, ``12 min``: the largest unit, and the next one where it is small."""
+    """``3 d 4 h``, ``12 min``: the largest unit, with the next one if the first is small."""
     left = max(int(seconds), 0)
     for (unit, length), below in zip(_SPANS, (*_SPANS[1:], None), strict=True):
         if left >= length or below is None:
@@ -143,7 +143,7 @@ def span(seconds: float) -> str:
 
 
 def text_or_base64(name: str, data: bytes | None) -> dict[str, object]:
-    """Bytes under a name, for JSON: what is no UTF-8 goes as base64, and ``*_encoding`` says so."""
+    """Bytes as a JSON field: in base64 if they are not UTF-8, marked by ``*_encoding``."""
     if data is None:
         return {name: None}
     try:
@@ -157,7 +157,7 @@ def as_json(value: object) -> str:
 
 
 def as_line(value: object) -> str:
-    """One line of JSON; what is not printable is escaped, which means the same in JSON."""
+    """One line of JSON, with unprintable characters escaped."""
     text = json.dumps(value, ensure_ascii=False)
     return text if text.isprintable() else "".join(map(_json_escaped, text))
 

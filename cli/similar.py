@@ -17,9 +17,9 @@ ALIKE = 2  # letters
 def naming_the_nearest(
     site: "Site", is_queue: Callable[[str], bool] = lambda name: False
 ) -> Iterator[None]:
-    """UnknownTopic and UnknownGroup, raised within, say which of the site's comes nearest.
+    """A context in which UnknownTopic and UnknownGroup name the nearest of the site's names.
 
-    ``is_queue``: whether a queue has the name, which a topic's was taken for.
+    ``is_queue``: whether a queue has the name that was given for a topic.
     """
     from logstore.errors import LogstoreError, UnknownGroup, UnknownTopic
 
@@ -43,7 +43,7 @@ def naming_the_nearest(
 
 
 def hint(what: str, name: str, names: Sequence[str]) -> str:
-    """What to add to "no topic 'flight'"."""
+    """A hint to append to "no topic 'flight'"."""
     near = nearest(name, names)
     if near is not None:
         return f" (did you mean {near}?)"
@@ -53,7 +53,7 @@ def hint(what: str, name: str, names: Sequence[str]) -> str:
 
 
 def nearest(name: str, names: Sequence[str]) -> str | None:
-    """The name that a person may have meant, whatever its case; None where none is near."""
+    """The most similar name, ignoring case; None if none is similar."""
     from difflib import get_close_matches
 
     wanted = name.casefold()

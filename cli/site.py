@@ -24,7 +24,7 @@ class Topic(Protocol):
     def id(self) -> str: ...
     @property
     def created_ms(self) -> int:
-        """0: nobody knows."""
+        """When the topic was created, in ms; 0 if unknown."""
 
     @property
     def partitions(self) -> Sequence[object]: ...
@@ -76,19 +76,19 @@ class Sink(Protocol):
 
     @property
     def acknowledged(self) -> int:
-        """How many of the records sent are as safe as acks=all makes them."""
+        """The number of sent records that are as safe as with acks=all."""
 
     def send_many(self, messages: "Sequence[Message]", partition: int | None = None) -> None:
-        """All or none of them. Raises InvalidRecord, whose ``index`` says which; LogstoreError."""
+        """Send all messages or none. Raises InvalidRecord, with the ``index``; LogstoreError."""
 
     def push(self) -> None:
-        """All that was sent is on its way; does not wait for the end of it.
+        """Pass on everything sent, without waiting for acknowledgements.
 
         Raises LogstoreError.
         """
 
     def flush(self) -> None:
-        """All that was sent is acknowledged when this returns. Raises LogstoreError."""
+        """Wait until everything sent is acknowledged. Raises LogstoreError."""
 
 
 class Source(Protocol):
@@ -97,10 +97,12 @@ class Source(Protocol):
     @property
     def ended(self) -> bool: ...
     def poll(self, records_max: int, timeout_s: float | None) -> "list[Record]":
-        """The next records; those of the last poll are done. Raises LogstoreError."""
+        """The next records; records of the last poll count as processed. Raises LogstoreError."""
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
-        """Raises UnknownPartition where it is consumed by another."""
+        """Continue at an offset. Raises UnknownPartition if another member consumes the
+        partition.
+        """
 
     def __enter__(self) -> Self: ...
     def __exit__(

@@ -23,7 +23,7 @@ class Stop:
     """While entered, these signals are noted here; not those that were ignored before (nohup)."""
 
     def __init__(self, *, ignored: Sequence[int] = ()) -> None:
-        """``ignored``: those of them that are no such wish."""
+        """``ignored``: signals that do not stop the command."""
         self._ignored = ignored
         self.signal_number: int | None = None
         self._since = 0.0
@@ -37,9 +37,9 @@ class Stop:
         return self
 
     def hear(self) -> int:
-        """Take the signals: an event loop that had them meanwhile has let go of them by now.
+        """Handle signals again, after an event loop that handled them has ended.
 
-        Returns who was woken by them before.
+        Returns the file descriptor that signals woke before.
         """
         for number in self._before:
             signal.signal(number, signal.SIG_IGN if number in self._ignored else self._note)
@@ -72,25 +72,25 @@ class Stop:
         return self.signal_number is not None
 
     def check(self) -> None:
-        """Raises Stopped once a signal has come."""
+        """Raise Stopped if a signal has arrived."""
         if self.signal_number is not None:
             raise Stopped(self.signal_number)
 
     def wait_readable(self, fd: int, seconds: float | None = None) -> bool:
-        """Whether ``fd`` can be read within ``seconds``. Raises Stopped when a signal comes."""
+        """Whether ``fd`` can be read within ``seconds``. Raises Stopped on a signal."""
         ready, _, _ = select.select([fd, self._wake], [], [], seconds)
         self.check()
         return fd in ready
 
     def wait_writable(self, fd: int) -> bool:
-        """Whether ``fd`` takes at least ``select.PIPE_BUF`` bytes; False: a signal came first."""
+        """Wait until ``fd`` accepts ``select.PIPE_BUF`` bytes; False if a signal comes first."""
         select.select([self._wake], [fd], [])
         return not self.asked
 
     def wait_either(self, fd: int, seconds: float | None, *, write: bool) -> tuple[bool, bool]:
         """Whether ``fd`` can be read, and written, within ``seconds``; a signal ends the wait.
 
-        One that has come before does not.
+        An earlier signal does not.
         """
         wake = [] if self.asked else [self._wake]
         readable, writable, _ = select.select([fd, *wake], [fd] if write else [], [], seconds)
@@ -99,16 +99,17 @@ class Stop:
     def wait_many(
         self, read: Sequence[int], write: Sequence[int], seconds: float
     ) -> tuple[set[int], set[int]]:
-        """Which of these can be read, and written, within ``seconds``; a signal ends the wait.
+        """The descriptors that can be read, and written, within ``seconds``; a signal ends the
+        wait.
 
-        One that has come before does not.
+        An earlier signal does not.
         """
         wake = [] if self.asked else [self._wake]
         readable, writable, _ = select.select([*read, *wake], write, [], seconds)
         return set(readable), set(writable)
 
     def sleep(self, seconds: float) -> None:
-        """Raises Stopped as soon as a signal comes."""
+        """Sleep. Raises Stopped on a signal."""
         self.check()
         select.select([self._wake], [], [], max(seconds, 0))
         self.check()

@@ -174,7 +174,7 @@ class _Folder:
         return any((self._path / f"{name}.{it}").exists() for it in ("pem", "key"))
 
     def authority(self, days: int) -> _Signed:
-        """The one that there is, or a new one. Raises CommandFailed."""
+        """The existing authority, or a new one. Raises CommandFailed."""
         if not self.has("ca"):
             it = _new("logstore tls self-signed", None, [], days)
             self._write("ca", it)
@@ -200,7 +200,7 @@ class _Folder:
         return _Signed(key, certificate)
 
     def sign(self, authority: _Signed, client: str, names: Sequence[str], days: int) -> None:
-        """``client``: "" for the server."""
+        """Sign a certificate. ``client``: "" for the server."""
         signed = _new(client or names[0], authority, [] if client else names, days)
         self._write(client or "server", signed)
 
@@ -227,9 +227,9 @@ class _Folder:
 
 
 def _new(name: str, authority: _Signed | None, names: Sequence[str], days: int) -> _Signed:
-    """A key and its certificate: of an authority without one, of a server with names, a client.
+    """A key and its certificate: an authority's without one, a server's with names, or a client's.
 
-    Elliptic curves: a handshake costs the server half of what it costs with RSA.
+    Elliptic curves halve the server's cost of a handshake compared with RSA.
     """
     from datetime import UTC, datetime, timedelta
 

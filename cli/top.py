@@ -61,7 +61,7 @@ def top(once: Once = False, every: Every = 1.0, json_: Json = False, data: Data 
 
 
 def _watch(ask: "Callable[[], Any]", found: Any, every: float) -> None:  # noqa: ANN401  JSON
-    """Raises Stopped, at Ctrl-C."""
+    """Show the figures repeatedly. Raises Stopped, at Ctrl-C."""
     from rich.console import Console
     from rich.live import Live
 

@@ -27,7 +27,7 @@ class _Found(NamedTuple):
 
     @property
     def between(self) -> int | None:
-        """The number of offsets from one place to the other, if there are two."""
+        """The number of offsets between two places; None unless there are two."""
         return max(self.offsets) - min(self.offsets) if len(self.offsets) == 2 else None
 
 
@@ -68,7 +68,7 @@ def offsets(
 
 
 def _logs(store: "Site", name: str) -> "Mapping[int, Held]":
-    """What is to be known of each partition's log. Raises UnknownTopic, Damaged, Failed."""
+    """The known offsets of each partition. Raises UnknownTopic, Damaged, Failed."""
     from logstore.store import Store
 
     if isinstance(store, Store):

@@ -120,7 +120,7 @@ class _Served:
 
 @contextmanager
 def _routes_of(data: DataDir, vhost: str) -> "Iterator[Routes]":
-    """In this process, or in the server that has the directory open. Raises StoreLocked."""
+    """Routes, in this process or in the server that has the directory open. Raises StoreLocked."""
     with store_or_server(data) as (store, server):
         yield _Served(server, vhost) if store is None else _Local(store, vhost)
 

@@ -29,7 +29,7 @@ BEGINNINGS: Final = ("Missing", "Invalid", "No such", "Got", "Option")
 
 
 def tell_usage(error: Any) -> int:  # noqa: ANN401  typer's own
-    """Say what is wrong with the command line. The exit code."""
+    """Report a wrong command line; returns the exit code."""
     from .ends import say
 
     if type(error).__name__ == "NoArgsIsHelpError":  # a command of commands, and none is named
@@ -41,7 +41,7 @@ def tell_usage(error: Any) -> int:  # noqa: ANN401  typer's own
 
 
 def sentence(error: Any) -> str:  # noqa: ANN401
-    """What is wrong, in typer's words where they are good."""
+    """The error as a sentence, in typer's words if they are good."""
     known = _known_elsewhere(error)
     if known is not None:
         return known
@@ -58,7 +58,7 @@ def sentence(error: Any) -> str:  # noqa: ANN401
 
 
 def _known_elsewhere(error: Any) -> str | None:  # noqa: ANN401
-    """What to type instead of an option or a command that other tools have."""
+    """The replacement for an option or a command of another tool."""
     from .elsewhere import instead_of_command, instead_of_option
 
     if error.ctx is None:
@@ -75,7 +75,7 @@ def _known_elsewhere(error: Any) -> str | None:  # noqa: ANN401
 
 
 def _by_option(error: Any, text: str) -> str:  # noqa: ANN401
-    """That a topic or a directory which was given as an argument is given by an option."""
+    """A hint that a topic or a directory given as an argument is given by an option."""
     extra = _EXTRA.search(text)
     if extra is None:
         return ""
@@ -86,7 +86,7 @@ def _by_option(error: Any, text: str) -> str:  # noqa: ANN401
 
 
 def _near(option: str, possible: Sequence[str]) -> list[str]:
-    """The options that are like it without the dashes, which all share; the nearest first."""
+    """Similar options, compared without the dashes, which all share; the most similar first."""
     from difflib import get_close_matches
 
     names = {it.lstrip("-"): it for it in possible}

@@ -76,7 +76,9 @@ class _Served:
 
 @contextmanager
 def vhosts_of(data: DataDir, *, create: bool = False) -> "Iterator[Vhosts]":
-    """In this process, or in the server that has the directory open. Raises StoreLocked."""
+    """Virtual hosts, in this process or in the server that has the directory open. Raises
+    StoreLocked.
+    """
     with store_or_server(data, create=create) as (store, server):
         yield _Served(server) if store is None else _Local(store)
 

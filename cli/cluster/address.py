@@ -27,7 +27,7 @@ class Address:
         login: Login | None = None,
         ask: Callable[[], Login | None] = lambda: None,
     ) -> None:
-        """``ask``: for a login, where none was given and the server wants one."""
+        """``ask``: returns a login if none was given and the server requires one."""
         self.text = text
         self._login = login
         self._ask = ask
@@ -36,7 +36,7 @@ class Address:
         return self.text
 
     def pairs(self) -> list[tuple[str, int]]:
-        """Raises Refused where it is no address."""
+        """Hosts and ports. Raises Refused for an invalid address."""
         found = []
         for part in self.text.split(","):
             host, colon, port = part.strip().rpartition(":")
@@ -46,10 +46,10 @@ class Address:
         return found
 
     def reach(self) -> None:
-        """See whether anybody listens there, and lets us in.
+        """Check that a server listens at the address and accepts the login.
 
-        A client of librdkafka would only say after a long time that nobody does, and not why.
-        Raises Failed, Refused, CommandFailed.
+        A client of librdkafka would report a failure only after a long time, and without the
+        reason. Raises Failed, Refused, CommandFailed.
         """
         reason = ""
         for pair in self.pairs():
@@ -95,7 +95,7 @@ class Address:
         return self._login is not None and bool(self._login.user)
 
     def _is_certified(self) -> bool:
-        """Whether nothing but a certificate says who we are."""
+        """Whether only a certificate identifies this client."""
         login = self._login
         return (
             login is not None
@@ -107,7 +107,7 @@ class Address:
     def _offered(
         self, pair: tuple[str, int], greeting: Greeting, wanted: str
     ) -> tuple[str, ...] | None:
-        """The server's mechanisms; None where no one is to log in."""
+        """The server's mechanisms; None if it requires no login."""
         try:
             offered = greeting.mechanisms(wanted)
         except Foreign:
@@ -124,7 +124,7 @@ class Address:
         return offered
 
     def _is_open(self, pair: tuple[str, int]) -> bool:
-        """Whether the server answers without a login, though it does not know of logins."""
+        """Whether a server that does not support logins answers without one."""
         connection = socket.create_connection(pair, CONNECT_S)
         with closing(self._secured(pair, connection)) as secured:
             return Greeting(secured, self.text).is_known()
@@ -139,7 +139,7 @@ class Address:
         return login
 
     def _chosen(self, login: Login, offered: tuple[str, ...]) -> str:
-        """The mechanism to log in by. Raises Refused."""
+        """The mechanism for the login. Raises Refused."""
         if login.mechanism in offered:
             return login.mechanism
         # The client may go on with any of them.
@@ -160,7 +160,7 @@ class Address:
         return self._login.tls.secured(connection, pair[0], self.text)
 
     def settings(self, **more: object) -> dict[str, Any]:
-        """For a client; ``_`` in names stands for a dot."""
+        """Settings of a client; ``_`` in names stands for a dot."""
         settings: dict[str, Any] = {
             "bootstrap.servers": self.text,
             "client.id": "logstore",
@@ -190,9 +190,9 @@ _LOGGER.propagate = False
 
 
 def last_words() -> str:
-    """Why the last client that has ended for good has done so; "" where none has."""
+    """The reason why the last client ended for good; "" if none has."""
     return _LAST_WORDS.said
 
 
 def _told_elsewhere(error: object) -> None:
-    """Whoever waits for an answer hears of it when none comes."""
+    """Ignore the error: a missing answer is reported to the caller that waits for it."""

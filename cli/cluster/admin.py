@@ -55,7 +55,7 @@ class Admin:
     """Requests, one at a time."""
 
     def __init__(self, address: Address) -> None:
-        """Raises Failed where nobody listens there."""
+        """Connect. Raises Failed if no server listens at the address."""
         address.reach()
         self.address = address
         self._client = AdminClient(address.settings())
@@ -65,7 +65,7 @@ class Admin:
         return answer(future, self.address, doing)
 
     def cluster_id(self) -> str:
-        """Whatever address it was reached by."""
+        """The cluster's id, which is the same at each of its addresses."""
         doing = "ask for the cluster's id"
         found = answer(self._client.describe_cluster(request_timeout=ANSWER_S), self.address, doing)
         return str(found.cluster_id)
@@ -73,7 +73,7 @@ class Admin:
     # Topics
 
     def topics(self) -> list[str]:
-        """Sorted."""
+        """The names of all topics, sorted."""
         try:
             return sorted(self._client.list_topics(timeout=ANSWER_S).topics)
         except KafkaException as error:
@@ -102,7 +102,10 @@ class Admin:
         *,
         only_check: bool = False,
     ) -> None:
-        """Without a number of partitions: the cluster's own. Raises TopicExists, InvalidSetting."""
+        """Create a topic; without ``partitions``, with the cluster's default number.
+
+        Raises TopicExists, InvalidSetting.
+        """
         topic = NewTopic(name, -1 if partitions is None else partitions, config=dict(settings))
         self._one(
             self._client.create_topics([topic], validate_only=only_check, request_timeout=ANSWER_S),
@@ -110,7 +113,7 @@ class Admin:
         )
 
     def grow(self, name: str, partitions: int, *, only_check: bool = False) -> None:
-        """Raises UnknownTopic, Refused."""
+        """Add partitions. Raises UnknownTopic, Refused."""
         self._one(
             self._client.create_partitions(
                 [NewPartitions(name, partitions)],
@@ -129,7 +132,7 @@ class Admin:
     # Settings
 
     def settings(self, name: str) -> list[Setting]:
-        """Sorted by name. Raises UnknownTopic."""
+        """The topic's settings, sorted by name. Raises UnknownTopic."""
         resource = ConfigResource(ResourceType.TOPIC, name)
         found = self._one(
             self._client.describe_configs([resource], request_timeout=ANSWER_S),
@@ -149,7 +152,7 @@ class Admin:
         *,
         only_check: bool = False,
     ) -> None:
-        """All of it or nothing. Raises UnknownTopic, InvalidSetting."""
+        """Change all settings or none. Raises UnknownTopic, InvalidSetting."""
         changes = [
             ConfigEntry(key, text, incremental_operation=AlterConfigOpType.SET)
             for key, text in settings.items()
@@ -166,7 +169,7 @@ class Admin:
         )
 
     def alter_group(self, name: str, settings: Mapping[str, str]) -> None:
-        """Settings of a group. Raises InvalidSetting, Refused."""
+        """Change settings of a group. Raises InvalidSetting, Refused."""
         changes = [
             ConfigEntry(key, text, incremental_operation=AlterConfigOpType.SET)
             for key, text in settings.items()
@@ -184,13 +187,13 @@ class Admin:
         return self._offsets(topic, numbers, OffsetSpec.earliest())
 
     def ends(self, topic: str, numbers: Collection[int]) -> dict[int, int]:
-        """The offset after the last that readers are shown, of each partition."""
+        """The offset after the last one that readers see, of each partition."""
         return self._offsets(topic, numbers, OffsetSpec.latest())
 
     def edges(
         self, topic: str, numbers: Collection[int]
     ) -> dict[int, tuple[int, int] | LogstoreError]:
-        """Start and end of each partition, or why the cluster can't say. Raises UnknownTopic."""
+        """Start and end of each partition, or the error of the cluster. Raises UnknownTopic."""
         starts, ends = (
             self._asked(topic, numbers, spec)
             for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
@@ -206,7 +209,7 @@ class Admin:
         return found
 
     def find(self, topic: str, number: int, timestamp_ms: int) -> int | None:
-        """The offset of the first record of this time or later; None where there is none."""
+        """The offset of the first record at or after this time; None if there is none."""
         if timestamp_ms < 0:  # which the protocol has other uses for
             return self.starts(topic, [number])[number]
         spec = OffsetSpec.for_timestamp(timestamp_ms)
@@ -214,7 +217,7 @@ class Admin:
         return None if offset < 0 else offset
 
     def latest_timestamp(self, topic: str, numbers: Collection[int]) -> int:
-        """The largest of these partitions' records (ms); -1 without any."""
+        """The maximum timestamp of records in these partitions, in ms; -1 if there are none."""
         found = self._answers(topic, numbers, OffsetSpec.max_timestamp())
         return max((found(number).timestamp for number in numbers), default=-1)
 
@@ -225,14 +228,14 @@ class Admin:
     def _asked(
         self, topic: str, numbers: Collection[int], spec: OffsetSpec
     ) -> Callable[[int], int]:
-        """What gives the offset of a partition. All are asked for at once."""
+        """A function that returns the offset of a partition; all are requested at once."""
         found = self._answers(topic, numbers, spec)
         return lambda number: int(found(number).offset)
 
     def _answers(
         self, topic: str, numbers: Collection[int], spec: OffsetSpec
     ) -> Callable[[int], ListOffsetsResultInfo]:
-        """What gives the answer for a partition. All are asked for at once."""
+        """A function that returns the answer for a partition; all are requested at once."""
         wanted = {TopicPartition(topic, number): spec for number in numbers}
         futures = self._client.list_offsets(wanted, request_timeout=ANSWER_S) if wanted else {}
         by_number = {place.partition: future for place, future in futures.items()}
@@ -245,7 +248,7 @@ class Admin:
         return found
 
     def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
-        """Those below the offset of each partition."""
+        """Delete records below the offset of each partition."""
         wanted = [TopicPartition(topic, number, offset) for number, offset in before.items()]
         futures = self._client.delete_records(wanted, request_timeout=ANSWER_S)
         for place, future in futures.items():
@@ -254,7 +257,7 @@ class Admin:
     # Groups
 
     def groups(self) -> list[str]:
-        """Sorted."""
+        """The names of all groups, sorted."""
         future = self._client.list_consumer_groups(request_timeout=ANSWER_S)
         found = answer(future, self.address, "list the groups")
         for error in found.errors:
@@ -262,7 +265,7 @@ class Admin:
         return sorted(it.group_id for it in found.valid)
 
     def has_group(self, group: str) -> bool:
-        """Of whatever type: ``groups`` leaves out share groups, and is the faster one."""
+        """Whether a group of any type exists; ``groups`` is faster, but omits share groups."""
         try:
             with warnings.catch_warnings():  # what is to be used instead leaves them out, too
                 warnings.simplefilter("ignore", DeprecationWarning)
@@ -272,13 +275,13 @@ class Admin:
         return any(it.id == group for it in found)
 
     def members(self, group: str) -> Sequence[Any]:
-        """Who is in the group, as confluent-kafka's MemberDescription."""
+        """The group's members, as confluent-kafka's MemberDescription."""
         futures = self._client.describe_consumer_groups([group], request_timeout=ANSWER_S)
         members: Sequence[Any] = self._one(futures, f"describe group {group!r}").members
         return members
 
     def committed(self, group: str) -> list[TopicPartition]:
-        """All that the group has committed, with metadata."""
+        """All offsets that the group has committed, with metadata."""
         from confluent_kafka import ConsumerGroupTopicPartitions
 
         found = self._one(
@@ -290,7 +293,7 @@ class Admin:
         return [it for it in found.topic_partitions if it.error is None and it.offset >= 0]
 
     def commit(self, group: str, offsets: Sequence[TopicPartition]) -> None:
-        """For a group without members. Raises GroupBusy, Fenced while it has some."""
+        """Commit offsets of a group without members. Raises GroupBusy, Fenced if it has any."""
         from confluent_kafka import ConsumerGroupTopicPartitions
 
         doing = f"move group {group!r}"
@@ -313,12 +316,12 @@ class Admin:
 
 
 def _number(source: object) -> int:
-    """confluent-kafka gives a member of the enumeration, or its number."""
+    """The number of an enumeration's member, for which confluent-kafka may also give the number."""
     return source.value if isinstance(source, ConfigSource) else int(str(source))
 
 
 def _typed(name: str, text: str | None) -> object:
-    """The value of a setting that logstore knows, as it is in a store; the text of another."""
+    """The value of a setting that logstore knows, in its type; the text of any other."""
     if text is None or name not in TOPIC_SETTINGS:
         return text or ""
     try:

@@ -70,7 +70,7 @@ class Partition:
 
 
 def check_damage(on_damage: OnDamage) -> None:
-    """Raises Refused where damaged batches are to be skipped: a cluster's client can't do that."""
+    """Raise Refused if damaged batches are to be skipped, which a cluster's client cannot do."""
     if on_damage != "stop":
         raise Refused(
             "damaged batches can be skipped only in a store's own files: name the directory"
@@ -82,7 +82,7 @@ class Cluster:
     """As ``logstore.store.Store``, as far as commands need it."""
 
     def __init__(self, address: Address) -> None:
-        """Raises Failed where nobody listens there."""
+        """Connect. Raises Failed if no server listens at the address."""
         self.address = address
         self.admin = Admin(address)
         self._producers: list[ClusterProducer] = []
@@ -103,7 +103,7 @@ class Cluster:
             self.close()
 
     def close(self) -> None:
-        """What was sent is acknowledged. Raises LogstoreError where it can't be."""
+        """Wait until everything sent is acknowledged. Raises LogstoreError if that fails."""
         for producer in self._producers:
             producer.flush()
 
@@ -120,7 +120,7 @@ class Cluster:
             raise UnknownTopic(f"no topic {name!r}", name) from None
 
     def topic(self, name: str) -> ClusterTopic:
-        """Raises UnknownTopic, InvalidName."""
+        """The topic. Raises UnknownTopic, InvalidName."""
         facts = self._facts(name)
         settings: list[Setting] | None
         try:
@@ -135,7 +135,7 @@ class Cluster:
         partitions: int | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> ClusterTopic:
-        """Raises TopicExists, InvalidName, InvalidSetting."""
+        """Create a topic. Raises TopicExists, InvalidName, InvalidSetting."""
         self.admin.create(check_topic(name), partitions, settings or {})
         deadline = time.monotonic() + ANSWER_S
         while True:
@@ -153,9 +153,9 @@ class Cluster:
         reset: Sequence[str] = (),
         partitions: int | None = None,
     ) -> None:
-        """All is checked before any of it is changed. Raises UnknownTopic, InvalidSetting, Refused.
+        """Change a topic, after checking all changes. Raises UnknownTopic, InvalidSetting, Refused.
 
-        Two requests: a server that stops between them has done the first, the settings.
+        Sends two requests: a server that stops between them has changed only the settings.
         """
         count = self._facts(name).partitions
         changed = bool(settings or reset)
@@ -181,14 +181,16 @@ class Cluster:
         return self.admin.settings(name)
 
     def sizes(self, name: str) -> list[PartitionSize]:
-        """How far each partition goes."""
+        """The offsets of each partition."""
         return [
             PartitionSize(number, it.start, it.safe, it.end)
             for number, it in self.partitions(name).items()
         ]
 
     def latest_timestamp(self, name: str) -> int:
-        """The largest timestamp of a topic's records (ms); -1 without any. Raises UnknownTopic."""
+        """The maximum timestamp of a topic's records, in ms; -1 without any. Raises
+        UnknownTopic.
+        """
         return self.admin.latest_timestamp(name, range(self._facts(name).partitions))
 
     def partitions(self, name: str) -> dict[int, Partition]:
@@ -200,7 +202,7 @@ class Cluster:
         return found  # type: ignore[return-value]
 
     def partitions_or_errors(self, name: str) -> dict[int, Partition | LogstoreError]:
-        """The same, and why the cluster can't say, where one is broken. Raises UnknownTopic."""
+        """As ``partitions``, with the error of each broken partition. Raises UnknownTopic."""
         edges = self.admin.edges(name, range(self._facts(name).partitions))
         return {
             number: it
@@ -348,7 +350,7 @@ class Cluster:
         return self.group_of(name, commits=commits)
 
     def group_of(self, name: str, *, commits: bool = True) -> ClusterGroup:
-        """The same, whether there is one or not; ``commits``: it is a group of consumers."""
+        """As ``group``, even if it does not exist; ``commits``: it is a consumer group."""
         return ClusterGroup(
             name, self.admin, self.partitions, self.partitions_or_errors, commits=commits
         )

@@ -58,8 +58,9 @@ class ClusterConsumer:
         isolation: Isolation = "committed",
         end: Start | None = None,
     ) -> None:
-        """``member``: share the topics of ``places`` with the group's other members. ``end``: as
-        Store.consumer has it.
+        """``member``: share the topics of ``places`` with the group's other members.
+
+        ``end``: as in Store.consumer.
 
         Raises OffsetOutOfRange, UnknownTopic.
         """
@@ -129,7 +130,7 @@ class ClusterConsumer:
         self._heard_at = time.monotonic()
 
     def _positions(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        """Where the group is, or else where it is to start. Raises OffsetOutOfRange."""
+        """The group's committed positions, or else the start positions. Raises OffsetOutOfRange."""
         self._committed = self._fetch_committed(places) if self._group is not None else {}
         found = {topic: self._partitions_of(topic) for topic in {topic for topic, _ in places}}
         positions = {}
@@ -177,7 +178,7 @@ class ClusterConsumer:
         self._assigned = False
 
     def _rebalanced(self, work: Callable[[], None]) -> None:
-        """An error is raised by the next poll: none can leave a callback."""
+        """Run ``work``; the next poll raises its error, because a callback cannot."""
         self._assignments += 1
         try:
             work()
@@ -192,9 +193,9 @@ class ClusterConsumer:
         return self._assigned and not self._follow and self._done.keys() <= self._at_end
 
     def poll(self, records_max: int = 10_000, timeout_s: float | None = None) -> list[Record]:
-        """Up to ``records_max`` records; those of the last poll are done.
+        """Up to ``records_max`` records; records of the last poll count as processed.
 
-        Empty after ``timeout_s`` without any. Raises LogstoreError.
+        Empty if none arrives within ``timeout_s``. Raises LogstoreError.
         """
         self._settle()
         if time.monotonic() >= self._commit_at:
@@ -225,7 +226,7 @@ class ClusterConsumer:
         return records
 
     def _taken(self, message: Message) -> Record | None:
-        """The record that it is; None where it only tells something. Raises LogstoreError."""
+        """The record of a message; None for a notice without a record. Raises LogstoreError."""
         error = message.error()
         if error is None:
             place, record = place_of(message), record_of(message)
@@ -244,7 +245,9 @@ class ClusterConsumer:
         return None
 
     def _go_on(self, place: TopicPartition) -> None:
-        """Records were dropped before they were read. Raises OffsetOutOfRange, for "stop"."""
+        """Continue after records were deleted before they were read. Raises OffsetOutOfRange, for
+        "stop".
+        """
         topic, number = place
         if place not in self._done:
             return  # others have it by now
@@ -254,9 +257,9 @@ class ClusterConsumer:
         self.seek(topic, number, at)
 
     def _check_heard(self, heard: bool) -> None:
-        """A server that is gone would otherwise be waited for without end. Raises Failed.
+        """Raise Failed if the server has not answered for too long.
 
-        Whoever follows waits for it to come back.
+        A consumer that follows waits for the server's return instead.
         """
         now = time.monotonic()
         if heard or self.ended or self._follow:
@@ -275,7 +278,9 @@ class ClusterConsumer:
         self._handed.clear()
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
-        """Go on from there. Raises UnknownPartition where it is not consumed here."""
+        """Continue at an offset. Raises UnknownPartition if another member consumes the
+        partition.
+        """
         place = topic, partition
         if place not in self._done:
             raise UnknownPartition(f"{topic}-{partition} is not consumed here")
@@ -285,7 +290,7 @@ class ClusterConsumer:
         self._consumer.assign([Place(*it, at) for it, at in self._done.items()])
 
     def _commit(self) -> None:
-        """What is done. A rebalance that is under way asks for it once more."""
+        """Commit processed records. A rebalance in progress calls this again."""
         if self._group is None:
             return
         moved = {it: at for it, at in self._done.items() if self._committed.get(it) != at}
@@ -306,7 +311,9 @@ class ClusterConsumer:
             raise refused(error_in(error), self._address, doing) from None
 
     def close(self, *, last_done: bool = True) -> None:
-        """Commit what is done, ``last_done``: also what was handed out last; leave the group."""
+        """Commit processed records and leave the group; ``last_done``: includes the last returned
+        ones.
+        """
         if last_done:
             self._settle()
         self._handed.clear()

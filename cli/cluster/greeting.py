@@ -47,14 +47,16 @@ class Greeting:
         self._sent = 0
 
     def mechanisms(self, wanted: str) -> tuple[str, ...] | None:
-        """Those of the server; None where no one logs in there. Raises Silent, Ended, Foreign."""
+        """The server's mechanisms; None if it supports no login. Raises Silent, Ended, Foreign."""
         answer: sasl_handshake.Response = self._ask(HANDSHAKE, sasl_handshake, wanted)
         if answer.error_code not in (0, NO_SASL_HERE, NOT_THAT_ONE):
             raise Silent  # a broker from before these versions
         return None if answer.error_code == NO_SASL_HERE else tuple(answer.mechanisms)
 
     def is_known(self) -> bool:
-        """Whether the server answers without a login: by a certificate, or it asks nobody."""
+        """Whether the server answers without a login: by a certificate, or because it requires
+        none.
+        """
         try:
             self._ask(METADATA, metadata, ())
         except Silent:
@@ -62,7 +64,7 @@ class Greeting:
         return True
 
     def log_in(self, login: Login) -> None:
-        """By the mechanism that the server was asked for. Raises Refused, Failed."""
+        """Log in by the requested mechanism. Raises Refused, Failed."""
         try:
             if login.mechanism == "PLAIN":
                 self._say(f"\0{login.user}\0{login.password()}".encode())
@@ -86,7 +88,9 @@ class Greeting:
         return bytes(answer.auth_bytes)
 
     def _ask(self, key: int, messages: ModuleType, said: object) -> Any:  # noqa: ANN401
-        """``messages``: the request, of which the first field is filled in, and its answer."""
+        """``messages``: the module of the request, whose first field is ``said``, and of its
+        answer.
+        """
         self._sent += 1
         frame = bytearray(_HEAD.pack(key, VERSION, self._sent, -1))
         codec(messages.Request, VERSION, False).write(frame, messages.Request(said))
@@ -113,17 +117,17 @@ class Greeting:
 
 
 def best_of(offered: tuple[str, ...], *, private: bool) -> str:
-    """The mechanism to log in by; "": none will do.
+    """The best mechanism to log in by; "" if none is acceptable.
 
-    ``private``: nobody listens in; else a password is not sent in the clear unless asked to, since
-    whoever pretends to be the server could ask for it.
+    ``private``: the connection cannot be overheard. Otherwise a password is not sent in the clear
+    without request, because an impostor of the server could ask for it.
     """
     taken = MECHANISMS if private else MECHANISMS[:-1]
     return next((it for it in taken if it in offered), "")
 
 
 def refused_at(name: str, offered: tuple[str, ...]) -> LogstoreError:
-    """There is nothing to log in with."""
+    """The error for a missing login."""
     return Refused(
         f"{name}: the server requires a login: use --user NAME (mechanisms: {', '.join(offered)})"
     )

@@ -35,9 +35,9 @@ class ClusterGroup:
         *,
         commits: bool = True,
     ) -> None:
-        """``partitions_or_errors(topic)``: the same where some may be broken.
+        """``partitions_or_errors(topic)``: as ``partitions_of``, with errors of broken partitions.
 
-        ``commits``: it is a group of consumers, and no share group.
+        ``commits``: it is a consumer group, not a share group.
         """
         self.name = name
         self._admin = admin
@@ -46,7 +46,7 @@ class ClusterGroup:
         self._commits = commits
 
     def members(self) -> list[GroupMember]:
-        """Who consumes as this group now, in order of their ids."""
+        """The present members of the group, ordered by id."""
         return sorted(
             GroupMember(
                 it.member_id,
@@ -74,14 +74,14 @@ class ClusterGroup:
             return dict.fromkeys((number for name, number in committed if name == topic), error)
 
     def committed(self) -> dict[TopicPartition, Committed]:
-        """By topic and partition."""
+        """The committed offsets, by topic and partition."""
         return {
             (it.topic, it.partition): Committed(it.offset, it.metadata or "")
             for it in self._admin.committed(self.name)
         }
 
     def _check_commits(self) -> None:
-        """Raises Refused where it is no group of consumers: librdkafka can't look at others."""
+        """Raise Refused if it is not a consumer group: librdkafka cannot describe others."""
         if not self._commits:
             raise Refused(
                 f"group {self.name} is a share group; its members are"
@@ -124,7 +124,7 @@ class ClusterGroup:
         return wanted
 
     def commit(self, offsets: Mapping[TopicPartition, tuple[int, str]]) -> None:
-        """Offsets with metadata, while nobody is a member. Raises GroupBusy."""
+        """Commit offsets with metadata, if the group has no members. Raises GroupBusy."""
         places = [Place(*place, at, metadata) for place, (at, metadata) in offsets.items()]
         try:
             self._admin.commit(self.name, places)
@@ -139,7 +139,7 @@ class ClusterGroup:
             raise self._busy(error) from None
 
     def _busy(self, error: Exception) -> GroupBusy:
-        """Who it is that consumes."""
+        """The error that names the group's members."""
         members = self.members()
         if not members:
             return GroupBusy(str(error))

@@ -23,9 +23,9 @@ CODECS: Final = {"uncompressed": "none", "producer": "none"}
 def identified(producer: Producer, topic: str, address: Address) -> Producer:
     """The same idempotent producer, about to have its id. Raises LogstoreError if it gets none.
 
-    librdkafka asks for the id when it hears of the cluster and a connection is up, and otherwise
-    half a second later. As it first hears, it drops the connection it heard by and opens another;
-    the second question goes by that one.
+    librdkafka requests the id when it has the cluster's metadata and a connection, or otherwise
+    half a second later. After its first metadata it replaces the connection; the second request
+    uses the new one.
     """
     for _ in range(2):
         error = heard(lambda: producer.list_topics(topic, ANSWER_S))
@@ -36,10 +36,10 @@ def identified(producer: Producer, topic: str, address: Address) -> Producer:
 
 
 def heard(call: Callable[[], object]) -> KafkaError | None:
-    """Have ``poll`` or ``flush`` called; the error that ends the producer, if one has come.
+    """Call ``poll`` or ``flush``; returns the error that ends the producer, if one has come.
 
-    confluent-kafka raises such an error out of whatever call hears of it; where a record's delivery
-    is reported in the same call, it is the cause of a SystemError, or was lost on the way.
+    confluent-kafka raises such an error from any call that receives it; if a record's delivery is
+    reported in the same call, it is the cause of a SystemError, or was lost.
     """
     try:
         call()
@@ -53,7 +53,9 @@ def heard(call: Callable[[], object]) -> KafkaError | None:
 
 
 def _explained(error: KafkaError) -> KafkaError:
-    """Once a client has ended for good, each call says so, and none but the first says why."""
+    """The error with its reason: after a client's end each call has an error, but only the first
+    explains.
+    """
     if error.code() == KafkaError._FATAL and last_words():
         return KafkaError(KafkaError._FATAL, last_words())
     return error
@@ -94,7 +96,7 @@ class ClusterProducer:
 
     @property
     def acknowledged(self) -> int:
-        """How many of the records sent are acknowledged."""
+        """The number of records that are acknowledged."""
         self._poll()
         return self._acknowledged
 

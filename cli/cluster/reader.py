@@ -36,7 +36,7 @@ class Reader:
     """Records of several partitions, as they come."""
 
     def __init__(self, address: Address, doing: str) -> None:
-        """``doing``: what it is for, in an error's words."""
+        """``doing``: the purpose, for the text of errors."""
         self._address = address
         self._doing = doing
         self.places: set[TopicPartition] = set()
@@ -53,20 +53,20 @@ class Reader:
         )
 
     def add(self, place: TopicPartition, at: int) -> None:
-        """Read this one, too."""
+        """Also read this partition."""
         self.places.add(place)
         self._consumer.incremental_assign([Place(*place, at)])
         self._heard_at = time.monotonic()
 
     @property
     def ended(self) -> bool:
-        """Whether the end of all was reached."""
+        """Whether the end of every partition was reached."""
         return self.places <= self.at_end
 
     def read(self, records_max: int, timeout_s: float) -> list[Record]:
-        """What is there now; if nothing is, what comes within ``timeout_s``.
+        """Available records; if there are none, those that arrive within ``timeout_s``.
 
-        Raises Failed where nothing was heard for long, and it is not for being at the end.
+        Raises Failed if the server was silent for long before the end was reached.
         """
         first = self._consumer.poll(timeout_s)
         messages = [] if first is None else [first]
@@ -98,7 +98,7 @@ class Reader:
         self._heard_at = time.monotonic()
 
     def close(self) -> None:
-        """Ask for no more."""
+        """Stop reading."""
         self._consumer.close()
 
 
@@ -108,7 +108,7 @@ def place_of(message: Message) -> TopicPartition:
 
 
 def record_of(message: Message) -> Record:
-    """What confluent-kafka has read, as logstore has it."""
+    """A confluent-kafka message as a Record."""
     topic, partition = place_of(message)
     return Record(
         topic,

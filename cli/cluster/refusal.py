@@ -74,7 +74,7 @@ UNREACHED: Final = {
 
 
 def refused(error: KafkaError, address: Address, doing: str) -> LogstoreError:
-    """``doing``: what was asked, with its names: ``create topic 'x'``."""
+    """The error for a refusal. ``doing``: the request with its names: ``create topic 'x'``."""
     if error.code() in UNREACHED:
         return Failed(
             f"{address}: can't {doing}: no reply ({error.str()}); check that the server is running,"

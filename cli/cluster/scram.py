@@ -31,7 +31,7 @@ class ScramClient:
         return f"n,,{self._bare}".encode()
 
     def final(self, challenge: bytes) -> bytes:
-        """Raises Failed for what is no challenge of SCRAM."""
+        """Answer the challenge. Raises Failed if it is not a SCRAM challenge."""
         try:
             text = challenge.decode()
             fields = dict(part.split("=", 1) for part in text.split(","))
@@ -62,7 +62,7 @@ class ScramClient:
         return f"{unproved},p={b64encode(proof).decode()}".encode()
 
     def check(self, answer: bytes) -> None:
-        """Raises Failed where the server does not know the password itself."""
+        """Check that the server knows the password. Raises Failed."""
         wanted = b"v=" + b64encode(self._signature)
         if not hmac.compare_digest(answer.partition(b",")[0], wanted):
             raise Failed(

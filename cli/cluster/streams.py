@@ -33,7 +33,7 @@ class Streams:
             self._reader.add(place, starts[place])
 
     def of(self, place: TopicPartition) -> Iterator[Record]:
-        """Its records, in order. Raises LogstoreError."""
+        """The partition's records, in order. Raises LogstoreError."""
         waiting = self._waiting[place]
         while True:
             while waiting:
@@ -46,7 +46,7 @@ class Streams:
             self._read(place)
 
     def _read(self, wanted: TopicPartition) -> None:
-        """Take what comes until there is something of this one, or its end."""
+        """Read until this partition has a record or has ended."""
         while not self._waiting[wanted] and wanted in self._open:
             for record in self._reader.read(RECORDS_AT_ONCE, POLL_S):
                 self._take(record)
@@ -64,5 +64,5 @@ class Streams:
             self._open.discard(place)
 
     def close(self) -> None:
-        """Ask for no more."""
+        """Stop reading."""
         self._reader.close()

@@ -31,7 +31,9 @@ class ClusterTopic:
     def __init__(
         self, name: str, topic_id: str, partitions: range, settings: Sequence[Setting] | None
     ) -> None:
-        """``settings``: None where we may not know them; the server alone checks records then."""
+        """``settings``: None if the client may not see them; only the server then checks
+        records.
+        """
         self.name = name
         self.id = topic_id
         self.created_ms = 0  # the protocol does not tell

@@ -92,7 +92,7 @@ class ClusterTarget:
         return self._topics[name]
 
     def _producer(self, topic: ClusterTopic) -> Producer:
-        """One for all topics, but for those that take smaller batches only."""
+        """The producer of all topics, or of a topic that accepts only smaller batches."""
         batch_bytes = max(min(BATCH_BYTES, topic.rules.settings.max_message_bytes), 1)
         if batch_bytes not in self._producers:
             codec = self._compression
@@ -174,7 +174,7 @@ class ClusterTarget:
                 raise self._refused(error_in(error), place, record.offset) from None
 
     def _moment(self, place: TopicPartition, record: Record) -> int:
-        """What stands for 1970-01-01T00:00Z, which the client takes for "now"."""
+        """A substitute for the timestamp 0, which the client would replace by the present."""
         if not self._moved:
             self._moved = True
             self._say(
@@ -200,7 +200,7 @@ class ClusterTarget:
             )
 
     def _refused(self, error: KafkaError, place: TopicPartition, source: int) -> LogstoreError:
-        """``source``: the offset of the first record of a batch: a cluster refuses all of it."""
+        """``source``: the offset of the batch's first record; a cluster refuses whole batches."""
         said = f"copy the batch of {place[0]}-{place[1]} from offset {source} of the source on"
         found = refused(error, self.site.address, said)
         if said in str(found):
@@ -217,7 +217,7 @@ class ClusterTarget:
             producer.purge()
 
     def _wait(self) -> None:
-        """Until all is acknowledged. Raises Failed where nothing more is."""
+        """Wait until everything is acknowledged. Raises Failed if acknowledgements stop."""
         left, heard_at = self._left(), time.monotonic()
         while left:
             self._flush()

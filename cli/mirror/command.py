@@ -137,7 +137,7 @@ mirror.__doc__ = HELP
 
 
 def _note_folders(state: Path | None, *places: DataDir | ClusterAt) -> list[Path]:
-    """Where it may be noted what was copied already, or else is to be noted: in the first."""
+    """Directories that may contain the journal of the copy; a new one goes into the first."""
     folders = [it.path / STATE for it in places if isinstance(it, DataDir)]
     if state is not None:
         return [state]
@@ -180,7 +180,7 @@ def _target(stack: ExitStack, place: DataDir | ClusterAt, compression: str) -> "
 
 
 def _run(copy: "Copy", groups: "Groups", stop: "Stop", *, follow: bool) -> None:
-    """To the end of what is there, or until a signal; what was done is said in any case."""
+    """Copy until the end or a signal; reports the result in any case."""
     began = time.monotonic()
     try:
         copy.survey()

@@ -30,7 +30,7 @@ class Copy:
         say: Callable[[str], None],
         sleep: Callable[[float], object],
     ) -> None:
-        """``topics``: None for all. ``say(line)`` tells people; ``sleep(seconds)`` waits."""
+        """``topics``: None for all. ``say(line)`` informs people; ``sleep(seconds)`` waits."""
         self._source = source
         self._target = target
         self._journal = journal
@@ -46,7 +46,7 @@ class Copy:
     # What there is to copy
 
     def survey(self) -> None:
-        """Take in every topic and partition that is not known yet. Raises LogstoreError."""
+        """Add all topics and partitions that are new. Raises LogstoreError."""
         site = self._source.site
         names = self._wanted
         if names is None:
@@ -84,7 +84,7 @@ class Copy:
             self._begin_partition((name, number), ends[number])
 
     def _begin(self, name: str, source_id: str, target_id: str) -> None:
-        """Nothing is copied yet: then there must be nothing there."""
+        """Begin a copy: the target's partitions must be empty."""
         partitions = len(self._target.site.topic(name).partitions)
         ends = self._target.ends(name, partitions)
         for number, end in enumerate(ends):
@@ -97,7 +97,7 @@ class Copy:
         self._journal.begin(name, source_id, target_id)
 
     def _make(self, name: str, partitions: int) -> None:
-        """The topic in the target, with as many partitions and with the settings it can have."""
+        """Create the topic in the target, with the same partitions and the supported settings."""
         target = self._target.site
         if name in target.topics():
             if len(target.topic(name).partitions) < partitions:
@@ -118,7 +118,7 @@ class Copy:
         target.create_topic(name, partitions, settings)
 
     def _settled_ends(self, name: str, numbers: range) -> list[int]:
-        """The target's ends; waits while a mirror that was killed may have something under way."""
+        """The target's ends; waits while a killed mirror's writes may be under way."""
         ends = self._target.ends(name, numbers.stop)
         while any(
             (track := self._journal.tracks.get((name, number))) is not None
@@ -133,7 +133,7 @@ class Copy:
         return ends
 
     def _begin_partition(self, place: TopicPartition, end: int) -> None:
-        """Where the copy goes on: the target's end says how much of what is noted is there."""
+        """Find where the copy continues: the target's end shows how many noted records arrived."""
         start = self._source.start(place)
         at = start
         track = self._journal.tracks.get(place)
@@ -160,7 +160,7 @@ class Copy:
     # Copying
 
     def step(self) -> bool:
-        """Copy what is there now; whether there was anything. Raises LogstoreError."""
+        """Copy available records; returns whether there were any. Raises LogstoreError."""
         pieces = self._source.read(POLL_S)
         for place, error in self._source.damages.items():
             self._leave(place, error)
@@ -177,7 +177,7 @@ class Copy:
         return bool(pieces)
 
     def _leave(self, what: TopicPartition | str, error: Damaged) -> None:
-        """Say that this is copied no further; the others are."""
+        """Report that this partition or topic is copied no further, while others are."""
         if what not in self._damaged:
             self._damaged.add(what)
             self._say(f"logstore: {error}; copying of this partition has stopped")
@@ -199,13 +199,13 @@ class Copy:
 
     @property
     def ended(self) -> bool:
-        """Whether all that is there has been copied."""
+        """Whether all available records are copied."""
         return self._source.ended
 
     def translate(self, place: TopicPartition, offset: int) -> int | None:
-        """Where a group that is at ``offset`` of the source goes on in the copy.
+        """The position in the copy of a group at ``offset`` of the source.
 
-        What is not copied yet it has not read there. None of a partition that is not copied here.
+        Uncopied records count as unread. None for a partition that is not copied here.
         """
         if place not in self.next:
             return None

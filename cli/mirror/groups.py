@@ -31,9 +31,9 @@ class Groups:
         self._busy: dict[str, GroupBusy] = {}
 
     def carry(self) -> None:
-        """Move each to where it is in the source, as far as that is copied. Raises LogstoreError.
+        """Move each group to its source position, as far as that is copied. Raises LogstoreError.
 
-        One that is consumed in the target stays where it is; ``failure`` tells.
+        A group with members in the target stays; see ``failure``.
         """
         for name in self._names:
             try:
@@ -65,10 +65,10 @@ class Groups:
 
     @property
     def carried(self) -> dict[str, int]:
-        """Of how many partitions each group's offset was moved."""
+        """The number of partitions whose offset was moved, by group."""
         return {name: len(offsets) for name, offsets in self._carried.items()}
 
     @property
     def failure(self) -> GroupBusy | None:
-        """Of the first that could not be moved."""
+        """The error of the first group that could not be moved."""
         return next(iter(self._busy.values()), None)

@@ -34,7 +34,9 @@ class Journal:
     """Open in one process at a time."""
 
     def __init__(self, directory: Path) -> None:
-        """Makes the directory if there is none. Raises Refused, CorruptStore, OSError."""
+        """Open the journal, in a new directory if necessary. Raises Refused, CorruptStore,
+        OSError.
+        """
         self._path = directory / FILE
         _make(directory)
         lock = str(directory / LOCK)
@@ -99,7 +101,7 @@ class Journal:
                 raise ValueError
 
     def begun(self, topic: str) -> tuple[str, str] | None:
-        """The ids of source and target of the copy that there is of a topic."""
+        """The ids of source and target of a topic's copy, if there is one."""
         return self._begun.get(topic)
 
     def is_spoiled(self, topic: str) -> bool:
@@ -114,17 +116,17 @@ class Journal:
     # Writing
 
     def begin(self, topic: str, source_id: str, target_id: str) -> None:
-        """A copy begins; whatever was noted of another one counts no more. Durable."""
+        """Begin a copy durably; notes of an earlier copy are void."""
         self._begin(topic, source_id, target_id)
         self._append([("begin", topic, source_id, target_id)])
 
     def spoil(self, topic: str) -> None:
-        """The copy is none any more. Durable."""
+        """Note durably that the copy is invalid."""
         self._spoiled.add(topic)
         self._append([("spoiled", topic)])
 
     def note(self, runs: Mapping[TopicPartition, Iterable[Run]]) -> None:
-        """What is about to be written. Durable."""
+        """Note durably what is about to be written."""
         lines = []
         for place, some in runs.items():
             track = self.tracks.setdefault(place, Track())
@@ -142,7 +144,7 @@ class Journal:
         self._lines += len(data)
 
     def _write_anew(self) -> None:
-        """As few lines as say the same. The rename is the moment."""
+        """Rewrite the journal with the fewest lines; the rename makes it effective."""
         lines: list[object] = [("begin", topic, *ids) for topic, ids in self._begun.items()]
         lines += [("spoiled", topic) for topic in self._spoiled]
         lines += [("run", *place, *run) for place, track in self.tracks.items() for run in track]
@@ -176,7 +178,7 @@ def _write_all(fd: int, data: bytes) -> None:
 
 
 def _make(directory: Path) -> None:
-    """With its name durable, and those of what it is in."""
+    """Create the directory; its name and those of its parents are durable."""
     missing = [it for it in (directory, *directory.parents) if not it.exists()]
     directory.mkdir(parents=True, exist_ok=True)
     for made in missing:

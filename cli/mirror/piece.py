@@ -20,7 +20,7 @@ class Piece(NamedTuple):
     records: Sequence[Record] = ()
 
     def opened(self) -> "Piece":
-        """The same, as records. Raises CorruptBatch."""
+        """The piece with its batches decoded to records. Raises CorruptBatch."""
         records = list(self.records)
         for batch in self.batches:
             try:
@@ -32,7 +32,7 @@ class Piece(NamedTuple):
 
 
 def from_batches(log: Log, place: TopicPartition, batches: Sequence[Batch], at: int) -> Piece:
-    """From ``at`` on. A batch that begins before it was rewritten since, and is taken apart."""
+    """A piece from ``at`` on. A first batch that begins earlier was rewritten, and is decoded."""
     if batches[0].base_offset < at:
         first = batches[:1]
         return Piece(place, first[0].next_offset, (), records_of(log, place, first, at))
@@ -41,7 +41,7 @@ def from_batches(log: Log, place: TopicPartition, batches: Sequence[Batch], at: 
 
 
 def runs_of(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """``(offset, count)`` in order, with what follows without a gap joined."""
+    """``(offset, count)`` in order, with adjacent runs joined."""
     found: list[tuple[int, int]] = []
     for offset, count in spans:
         if found and sum(found[-1]) == offset:

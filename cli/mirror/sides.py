@@ -27,22 +27,22 @@ class Source(Protocol):
     def site(self) -> "Site": ...
     @property
     def id(self) -> str:
-        """Of the store or the cluster, whatever way it is reached."""
+        """The id of the store or the cluster, independent of the address."""
 
     def start(self, place: TopicPartition) -> int:
-        """The first offset that is there still."""
+        """The first available offset."""
 
     def add(self, place: TopicPartition, at: int) -> None: ...
     def read(self, timeout_s: float) -> list[Piece]:
-        """What is there now; if nothing is, what comes within ``timeout_s``."""
+        """Available pieces; if there are none, those that arrive within ``timeout_s``."""
 
     @property
     def ended(self) -> bool:
-        """Whether the end of all was reached."""
+        """Whether the end of every partition was reached."""
 
     @property
     def damages(self) -> Mapping[TopicPartition, Damaged]:
-        """Partitions that are read no further, and why."""
+        """Partitions that are read no further, with the reasons."""
 
 
 class Ready(NamedTuple):
@@ -54,7 +54,7 @@ class Ready(NamedTuple):
 
     @property
     def span(self) -> int:
-        """Offsets that it will take in the target."""
+        """The number of offsets that it occupies in the target."""
         return sum(count for _, count in self.spans)
 
 
@@ -66,22 +66,22 @@ class Target(Protocol):
     @property
     def id(self) -> str: ...
     def accepts(self, topic: str, settings: Mapping[str, str]) -> None:
-        """Raises Refused where no new topic can have these."""
+        """Raise Refused if a new topic cannot have these settings."""
 
     def ends(self, topic: str, partitions: int) -> list[int]:
         """The offset after the last, of each partition."""
 
     def start(self, place: TopicPartition) -> int:
-        """The first offset that is there still."""
+        """The first available offset."""
 
     def ready(self, piece: Piece) -> Ready:
-        """Raises InvalidRecord, Damaged, which name the record by its offset in the source."""
+        """Prepare a piece. Raises InvalidRecord, Damaged, which name the record's source offset."""
 
     def write(self, pieces: Sequence[tuple[Ready, int]]) -> None:
-        """Each at the offset given, the end of its partition; acknowledged when this returns.
+        """Write each piece at the given offset, its partition's end; acknowledged on return.
 
-        Raises Spoiled where one came to stand elsewhere.
+        Raises Spoiled if a piece was written elsewhere.
         """
 
     def commit(self, group: str, offsets: Mapping[TopicPartition, tuple[int, str]]) -> None:
-        """Offsets with metadata, while nobody is a member. Raises GroupBusy."""
+        """Commit offsets with metadata, if the group has no members. Raises GroupBusy."""

@@ -35,7 +35,7 @@ class StoreSource:
     """A store, read beside whoever writes it."""
 
     def __init__(self, store: "Store", on_damage: OnDamage = "stop") -> None:
-        """``on_damage``: of a damaged batch, as ``Store.consumer`` has it."""
+        """``on_damage``: for damaged batches, as in ``Store.consumer``."""
         self.site = store
         self.damages: dict[TopicPartition, Damaged] = {}
         self._skip = skip_of(on_damage)
@@ -95,9 +95,9 @@ class StoreSource:
     def _piece(
         self, log: Log, place: TopicPartition, at: int, bytes_max: int
     ) -> tuple[Piece | None, int]:
-        """What can be read from there on, up to damage; None at the end. And its size.
+        """The readable data from there on, up to damage, and its size; None at the end.
 
-        Nothing but the offset to go on from where damage is skipped. Raises CorruptBatch.
+        If damage is skipped, only the offset at which to continue. Raises CorruptBatch.
         """
         try:
             batches = log.read(at, bytes_max)
@@ -134,7 +134,7 @@ class StoreTarget:
     """A store that is open for writing."""
 
     def __init__(self, store: "Store", compression: str) -> None:
-        """``compression``: of records that come without batches, where the topic does not say."""
+        """``compression``: of records without batches, if the topic does not set it."""
         self.site = store
         self.id = store.internals().directory.store_id
         self._compression = compression
@@ -166,7 +166,7 @@ class StoreTarget:
 
     @staticmethod
     def _admitted(topic: Topic, place: TopicPartition, batch: Batch) -> Batch:
-        """The batch, its bytes kept as far as they can be: its producer is none of this store's."""
+        """The batch with as many of its bytes as possible, but without its producer."""
         name = "{}-{}".format(*place)
         try:
             copy = kept(topic.rules, batch)
@@ -182,7 +182,7 @@ class StoreTarget:
         return copy
 
     def _made(self, topic: Topic, piece: Piece) -> Iterator[Batch]:
-        """Batches of records, with the timestamps that they have."""
+        """Batches made of records, with the records' timestamps."""
         name = "{}-{}".format(*piece.place)
         kept = replace(topic.settings, message_timestamp_type="CreateTime")
         maker = Rules(topic.name, kept)
@@ -227,12 +227,12 @@ class StoreTarget:
 
 
 def _bare_id(path: str) -> str:
-    """Of partitions without a catalogue, which have no other name than their place."""
+    """An id for partitions without a catalogue, made from their path."""
     return f"files-{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}"
 
 
 def _parts(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
-    """So many that each part makes a batch of the usual size."""
+    """Records in parts that each make a batch of the usual size."""
     begin = size = 0
     for at, record in enumerate(records):
         more = len(record.value or b"") + len(record.key or b"") + RECORD_BYTES_EXTRA

@@ -28,16 +28,16 @@ class Track:
 
     @property
     def target_end(self) -> int | None:
-        """The target's offset after the last; None without any."""
+        """The target's offset after the last noted one; None without any."""
         return self._targets[-1] + self._spans[-1] if self._sources else None
 
     @property
     def source_end(self) -> int | None:
-        """The source's offset after the last; None without any."""
+        """The source's offset after the last noted one; None without any."""
         return self._sources[-1] + self._spans[-1] if self._sources else None
 
     def add(self, run: Run) -> None:
-        """Whatever was said of the target from there on counts no more."""
+        """Add a run; earlier notes of the target from there on are void."""
         self.cut(run.target)
         if (run.source, run.target) == (self.source_end, self.target_end):
             self._spans[-1] += run.span
@@ -47,7 +47,7 @@ class Track:
         self._spans.append(run.span)
 
     def cut(self, target_end: int) -> None:
-        """The target has nothing from there on."""
+        """Remove notes from there on, which the target does not have."""
         keep = bisect_left(self._targets, target_end)
         for column in (self._sources, self._targets, self._spans):
             del column[keep:]
@@ -55,10 +55,10 @@ class Track:
             self._spans[-1] = min(self._spans[-1], target_end - self._targets[-1])
 
     def translate(self, offset: int) -> int | None:
-        """Where reading the copy goes on for who would read the source from ``offset``.
+        """Where to continue in the copy, for a reader at ``offset`` of the source.
 
-        That is at the first record copied from there or later; after the last one if there is none.
-        None where nothing was copied at all.
+        That is the first record copied from there or later, or the end of the copy if there is
+        none. None if nothing was copied at all.
         """
         at = bisect_right(self._sources, offset) - 1
         if at >= 0 and offset < self._sources[at] + self._spans[at]:

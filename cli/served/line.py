@@ -79,7 +79,9 @@ class Secured:
 def connected(
     address: str, login: Login | None = None, *, near: bool = True
 ) -> "socket.socket | Secured":
-    """``near``: the server is on this machine. Raises Failed where nobody listens."""
+    """A connection. ``near``: the server is on this machine. Raises Failed if it does not
+    answer.
+    """
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     last: OSError | None = None
@@ -125,9 +127,10 @@ class Line:
         *,
         heartbeat_s: int = 0,
     ) -> None:
-        """``login``: without one guest's, where no one has to log in. ``heartbeat_s``: the server
-        is on another machine, perhaps, and whoever has the line calls ``beat``; 0: it is on this
-        one.
+        """``login``: guest's if None, where no login is required.
+
+        ``heartbeat_s``: for a server that may be on another machine; the caller must then call
+        ``beat``. 0: the server is on this machine.
 
         Raises Failed, Refused, Stopped, CommandFailed.
         """
@@ -186,7 +189,9 @@ class Line:
     # Calls
 
     def ask(self, method: Method, *answers: type[Any]) -> Arrived:
-        """The answer, which is one of these. Raises Refused, Failed, Stopped."""
+        """Send a method and return its answer, one of ``answers``. Raises Refused, Failed,
+        Stopped.
+        """
         self.send(method)
         self._asked = method
         if not self.wait(lambda: self._replies or self._closed):
@@ -199,13 +204,13 @@ class Line:
         return answer
 
     def send(self, method: Method) -> None:
-        """On the channel, which is opened if need be. Raises Failed, Stopped; ValueError."""
+        """Send a method on the channel, opened if necessary. Raises Failed, Stopped; ValueError."""
         if not self.channel:
             self._open_channel()
         self._put(method_frame(self.channel, method))
 
     def put(self, frames_: bytes) -> None:
-        """Frames of the channel, which is open."""
+        """Send frames of the channel, which is open."""
         assert self.channel
         self._put(frames_)
 
@@ -222,17 +227,17 @@ class Line:
         return self._closed is not None
 
     def refusal(self, method: Method) -> LogstoreError:
-        """Why the channel was closed, which had been asked for this. It may be opened anew."""
+        """The error with which the channel was closed after ``method``; it may be opened again."""
         closed, self._closed = self._closed, None
         assert closed is not None
         return refused(closed.reply_code, closed.reply_text, method)
 
     def listen(self, *kinds: type[Any], to: Listener) -> None:
-        """Have it called with what comes of these methods."""
+        """Call ``to`` with each arriving method of these kinds."""
         self._listeners |= dict.fromkeys(kinds, to)
 
     def forget(self, *kinds: type[Any]) -> None:
-        """The reverse of ``listen``; what comes of these is thrown away."""
+        """Undo ``listen``; arriving methods of these kinds are dropped."""
         self.listen(*kinds, to=lambda arrived: None)
 
     # Waiting
@@ -240,10 +245,9 @@ class Line:
     def wait(
         self, ready: Callable[[], object], seconds: float | None = None, *, finish: bool = False
     ) -> bool:
-        """Send and receive until it is ready; False when time is up, or a signal has come.
+        """Send and receive until ``ready`` is true; False on timeout or after a signal.
 
-        ``finish``: what is under way comes to its end all the same, within FINISH_S after a signal.
-        Raises Failed.
+        ``finish``: after a signal, work under way may still end, within FINISH_S. Raises Failed.
         """
         left_s = math.inf if seconds is None else seconds
         stopping = False
@@ -261,9 +265,9 @@ class Line:
             left_s -= self._step(left_s)
 
     def _step(self, seconds: float) -> float:
-        """Wait for so long at most; how much of it was waited.
+        """Wait up to this long; returns how long it waited.
 
-        A machine that stands still for a minute, and its server with it, has waited for one step.
+        If the machine, and the server with it, stands still for a minute, only one step counts.
         """
         step_s = None if seconds == math.inf else min(seconds, STEP_S)
         began = time.monotonic()
@@ -305,17 +309,17 @@ class Line:
         self.out_bytes += len(frames_)
 
     def _tell(self, method: Method) -> None:
-        """The server, on the connection's own channel."""
+        """Send a method of the connection itself."""
         self._put(method_frame(0, method))
 
     # Beside another one
 
     def fileno(self) -> int:
-        """Of the socket."""
+        """The file descriptor of the socket."""
         return self._socket.fileno()
 
     def attend(self, *, readable: bool, writable: bool) -> None:
-        """Send and receive what can be now, as ``wait`` does. Raises Failed; what is refused."""
+        """Send and receive without waiting, as ``wait`` does. Raises Failed; refusals."""
         try:
             if writable:
                 self._write()
@@ -329,7 +333,7 @@ class Line:
             raise self._failure
 
     def beat(self) -> None:
-        """Say that we are alive, if it is time; see that the server is. Raises Failed."""
+        """Send a heartbeat if one is due, and check for the server's. Raises Failed."""
         now = time.monotonic()
         if not self._heartbeat_s:
             return
@@ -380,7 +384,7 @@ class Line:
     # The end
 
     def close(self) -> None:
-        """What was sent is heard before the connection ends; signals and failures are not."""
+        """Close after everything sent is received; ignores signals and failures."""
         self._closing = True
         if self._failure is None:
             self._tell(methods.ConnectionClose(SUCCESS, "goodbye"))

@@ -41,7 +41,7 @@ class ServedMessage:
 
     @cached_property
     def properties(self) -> Properties:
-        """All of them; those that were not given are None."""
+        """All properties; missing ones are None."""
         return properties.read(self._properties)
 
     @property
@@ -75,7 +75,7 @@ class ServedConsumer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """The line's end gives back what was handed out."""
+        """Stop listening; closing the line returns unacknowledged messages."""
         self._line.forget(methods.BasicDeliver, methods.BasicCancel)
 
     def _deliver(self, arrived: Arrived) -> None:
@@ -158,7 +158,7 @@ class ServedSink:
         self._check()
 
     def _wait(self, ready: Callable[[], object]) -> None:
-        """Until it is ready, or never can be: then there is a failure."""
+        """Wait until ``ready`` is true or a failure makes that impossible."""
         line = self._line
         if self._failure is not None:
             return
@@ -176,7 +176,7 @@ class ServedSink:
             )
 
     def _check(self) -> None:
-        """Raises what has gone wrong."""
+        """Raise the failure, if there is one."""
         if self._rejected:
             self._wait(lambda: not self._under_way)
         if self._failure is not None:

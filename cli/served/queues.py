@@ -36,7 +36,7 @@ PASSIVE: Final = (True, False, False, False)  # whether it is there, whatever el
 
 
 def sent(name: str, what: str = "name") -> str:
-    """The name as it travels. Raises InvalidName for one that would arrive as another.
+    """The name in its wire form. Raises InvalidName for a name that would be changed.
 
     The door drops line ends from names, as RabbitMQ does.
     """
@@ -51,7 +51,7 @@ def sent(name: str, what: str = "name") -> str:
 
 @contextmanager
 def _as_refused(missing: NoQueue | NoExchange) -> Iterator[None]:
-    """The directory's socket says only in words what is missing: have it raised as it is here."""
+    """A context that turns the socket's error, which has only a text, into ``missing``."""
     try:
         yield
     except NoneOfThatName as error:
@@ -64,7 +64,7 @@ class ServedQueues:
     """A ``QueueSite``."""
 
     def __init__(self, open_line: Callable[[], Line], socket: ServerSocket, vhost: str) -> None:
-        """``open_line``: by AMQP, once that is needed. ``socket``: of the directory."""
+        """``open_line``: opens an AMQP line when one is needed. ``socket``: the directory's."""
         self._open_line = open_line
         self._socket = socket
         self._vhost = vhost

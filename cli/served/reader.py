@@ -41,7 +41,7 @@ class Reader:
         self._contents: dict[int, _Content] = {}  # by channel
 
     def receive(self, data: bytes) -> list[Arrived]:
-        """What is whole by now, in order. Raises Refusal: it is no AMQP."""
+        """The complete methods in order. Raises Refusal if the bytes are not AMQP."""
         data = self._rest + data
         at, found = 0, list[Arrived]()
         while len(data) - at >= HEAD.size:

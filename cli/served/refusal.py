@@ -23,7 +23,7 @@ Maker = Callable[[Match, Method], LogstoreError]
 
 
 def refused(code: int, text: str, method: Method) -> LogstoreError:
-    """The error of a Close that answers ``method``."""
+    """The error for a Close that answers ``method``."""
     sentence = text.removeprefix(f"{NAMES.get(code, '')} - ")
     for pattern, make in _WORDED:
         match = pattern.match(sentence)
@@ -33,7 +33,7 @@ def refused(code: int, text: str, method: Method) -> LogstoreError:
 
 
 def _named(method: Method, *fields: str) -> bytes:
-    """What the method names in the first of these fields that it has."""
+    """The name in the first of these fields that the method has."""
     found = (getattr(method, it, None) for it in fields)
     return data(next((it for it in found if it is not None), ""))
 
@@ -47,7 +47,7 @@ def _queue(_: Match, method: Method) -> bytes:
 
 
 def _either_end(match: Match, method: Method) -> bytes:
-    """The exchange that is missing, of a binding's two."""
+    """The missing exchange, one of a binding's two."""
     source, destination = _named(method, "exchange", "source"), _named(method, "destination")
     named = data(match["name"])
     return destination if named == destination[: len(named)] else source

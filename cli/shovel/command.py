@@ -152,7 +152,7 @@ def shovel(
 def _all(
     source: "Place", target: "Place", prefetch: int, give_up_s: float | None, progress: bool | None
 ) -> None:
-    """Each queue by itself."""
+    """Shovel all queues, one after another."""
     from ..ends import say
     from ..progress import progress_for
     from ..stop import Stop

@@ -10,7 +10,7 @@ from .place import Place
 
 
 def every(of: DataDir) -> Sequence[tuple[str, str]]:
-    """Virtual host and name of each. Streams are topics, and are not among them."""
+    """The virtual host and name of each queue; without streams, which are topics."""
     with vhosts_of(of) as vhosts:
         names = [it.vhost for it in vhosts.rows()]
     found = []

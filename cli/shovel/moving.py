@@ -55,7 +55,7 @@ class Moving:
     def __init__(
         self, source: Line, target: Line, route: Route, stop: Stop, *, user: str, prefetch: int
     ) -> None:
-        """``user``: as whom messages are published."""
+        """``user``: the user as whom messages are published."""
         self.moved = 0
         self.moved_bytes = 0
         self._source, self._target = source, target
@@ -79,7 +79,9 @@ class Moving:
     # What is done
 
     def begin(self, most: int | None) -> None:
-        """Check both sides, and consume. Raises Refused, NoQueue, NoExchange, Failed, Stopped."""
+        """Check both sides, and start to consume. Raises Refused, NoQueue, NoExchange, Failed,
+        Stopped.
+        """
         route = self._route
         self._target.ask(methods.ConfirmSelect(False), methods.ConfirmSelectOk)
         if route.exchange:
@@ -100,7 +102,7 @@ class Moving:
 
     @staticmethod
     def ready(line: Line, queue: str) -> int:
-        """How many messages are ready there. Raises NoQueue, Failed, Refused, Stopped."""
+        """The number of ready messages. Raises NoQueue, Failed, Refused, Stopped."""
         if not queue:
             raise NoQueue(b"")
         passive = methods.QueueDeclare(0, queue, True, False, False, False, False, {})
@@ -109,11 +111,11 @@ class Moving:
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing is known to be on its way."""
+        """Whether no message is known to be under way."""
         return not (self._came or self._under_way)
 
     def step(self, most: int | None, seconds: float = STEP_S) -> None:
-        """Wait for either side, and pass on what has come, ``most`` messages in all.
+        """Wait for either side, and pass on arrived messages, ``most`` in all.
 
         Raises Failed, Refused, Refusing.
         """
@@ -138,7 +140,7 @@ class Moving:
             raise cancelled(self._route.queue)
 
     def finish(self, seconds: float) -> None:
-        """Take no more, and bring what is under way to its end, within this time."""
+        """Accept no more messages, and finish those under way within this time."""
         self._source.send(methods.BasicCancel(self._tag, True))
         self._came.clear()
         self._came_bytes = 0
@@ -170,7 +172,9 @@ class Moving:
         self._bytes += len(arrived.body)
 
     def _properties(self, arrived: Arrived, *, redelivered: bool) -> bytes:
-        """As they came, but for what would be refused, lead elsewhere, or is the source's own."""
+        """The message's properties without those that would be refused, redirect it, or are the
+        source's own.
+        """
         given = arrived.properties
         try:
             found = properties.read(given)
@@ -187,7 +191,7 @@ class Moving:
         return properties.write(changed._replace(user_id=None) if stranger else changed)
 
     def _settle(self) -> None:
-        """Acknowledge what is safe; raise what is not going to be."""
+        """Acknowledge messages that are safe; raise the error of others."""
         tag = 0
         while self._under_way and self._answered.get(self._first) and (
             self._first not in self._unroutable
@@ -202,7 +206,7 @@ class Moving:
 
     @property
     def _bad(self) -> bool:
-        """Whether something has not been taken. Nothing more is sent then."""
+        """Whether any message was refused, after which none is sent."""
         return bool(self._unroutable) or False in self._answered.values()
 
     def _forget(self) -> int:
@@ -213,7 +217,7 @@ class Moving:
         return gone.tag
 
     def _settle_others(self) -> None:
-        """Once all is answered: what is safe is acknowledged one by one, and the rest is told."""
+        """After all answers: acknowledge safe messages one by one, and report the others."""
         if len(self._answered) < len(self._under_way):
             return
         bad: list[_UnderWay] = []
@@ -256,7 +260,7 @@ class Moving:
             self._answered.setdefault(number, good)
 
     def _returned(self, arrived: Arrived) -> None:
-        """The first that is equal to it, for the server does not say which: it could be any."""
+        """Note the first equal message as returned: the server does not say which one it is."""
         key = arrived.method.routing_key  # type: ignore[attr-defined]
         for number, it in enumerate(self._under_way, self._first):
             if it.key == key and it.body == arrived.body and number not in self._unroutable:

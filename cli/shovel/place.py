@@ -36,13 +36,13 @@ class Place:
         return where if self.vhost == "/" else f"{where}/{self.vhost}"
 
     def same(self, other: "Place") -> bool:
-        """Whether both are one, as far as that can be told."""
+        """Whether both are one place, as far as that is known."""
         if self.directory is not None and other.directory is not None:
             return self.directory.path.resolve() == other.directory.path.resolve()
         return (self.address, self.vhost) == (other.address, other.vhost) and bool(self.address)
 
     def open(self, stop: "Stop") -> "Line":
-        """Raises Failed, Refused, Stopped, CommandFailed."""
+        """Connect. Raises Failed, Refused, Stopped, CommandFailed."""
         from ..served.line import Line
 
         if self.directory is None:
@@ -64,7 +64,7 @@ class Place:
 
 
 def place_of(text: str, option: str, profile: Path | None) -> Place:
-    """What an option says. What is no place is a usage error, which shows no password."""
+    """The place that an option names. An invalid one is a usage error, which hides passwords."""
     from ..login_options import login_from, read_profile
 
     login = None if profile is None else login_from(read_profile(profile))

@@ -48,7 +48,7 @@ class Shovel:
         self._came = self._since  # when there was something to move last
 
     def run(self) -> None:
-        """Raises Stopped, CommandFailed, Failed, Refused."""
+        """Shovel until done. Raises Stopped, CommandFailed, Failed, Refused."""
         while True:
             try:
                 self._once()
@@ -59,7 +59,7 @@ class Shovel:
                 self._again(error)
 
     def _again(self, error: Failed) -> None:
-        """Wait a little, or give up."""
+        """Wait a little before another attempt, or give up."""
         give_up_s, gone_s = self._wanted.give_up_s, time.monotonic() - self._since
         if give_up_s is not None and gone_s >= give_up_s:
             raise error
@@ -72,7 +72,7 @@ class Shovel:
         self._stop.sleep(wait_s)
 
     def _once(self) -> None:
-        """Until it is done, or a connection fails."""
+        """Shovel until done, or until a connection fails."""
         source = self._source.open(self._stop)
         try:
             target = self._target.open(self._stop)
@@ -118,7 +118,10 @@ class Shovel:
         return not ready and moving.quiet
 
     def _check_that_they_come(self, ready: int) -> None:
-        """A stream keeps all it has, and a queue may serve one consumer alone. Raises Refused."""
+        """Check that messages arrive. Raises Refused.
+
+        A stream keeps all its messages, and a queue may serve a single active consumer only.
+        """
         give_up_s = self._wanted.give_up_s
         if give_up_s is not None and time.monotonic() - self._came >= max(give_up_s, WELL_S):
             raise Refused(
@@ -133,7 +136,7 @@ class Shovel:
 
 
 def moved(shovel: Shovel, wanted: Wanted, source: Place, target: Place, seconds: float) -> str:
-    """What was done, for people."""
+    """A report of the result, for people."""
     to = wanted.route.exchange and f"exchange {wanted.route.exchange}"
     to = to or (f"queue {wanted.route.key}" if wanted.route.key else "the default exchange")
     return (
@@ -143,7 +146,7 @@ def moved(shovel: Shovel, wanted: Wanted, source: Place, target: Place, seconds:
 
 
 def shovelled(source: Place, target: Place, wanted: Wanted, stop: Stop, progress: Progress) -> None:
-    """Do it, and say what was done, whatever comes of it."""
+    """Shovel, and report the result in any case."""
     shovel = Shovel(source, target, wanted, stop, progress)
     began = time.monotonic()
 
