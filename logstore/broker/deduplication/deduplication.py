@@ -34,13 +34,13 @@ class Deduplication:
         self.kept_out = {TOPICS: 0, QUEUES: 0, EXCHANGES: 0}
 
     def keeps_out(self, where: str, count: int) -> None:
-        """So many more."""
+        """Count more repeats that were kept out."""
         with self._making:
             self.kept_out[where] += count
 
     @property
     def room(self) -> "Room":
-        """The memory that all share."""
+        """The memory that all windows share."""
         with self._making:
             if self._room is None:
                 from logstore.broker.deduplication.room import Room
@@ -50,27 +50,27 @@ class Deduplication:
 
     @property
     def used(self) -> "Room | None":
-        """The same; None where nothing has asked for it."""
+        """The shared memory; None: it was never needed."""
         return self._room
 
     @property
     def bytes(self) -> int:
-        """What all that is remembered takes, about."""
+        """The approximate memory of all remembered ids."""
         return 0 if self._room is None else self._room.bytes
 
     @property
     def forgotten(self) -> int:
-        """Ids that were forgotten for lack of memory, before their time was over."""
+        """The number of ids that were forgotten for lack of memory, before their time was over."""
         return 0 if self._room is None else self._room.forgotten
 
     def of_lane(self) -> "Present":
-        """What is remembered of the ids of a queue's lane."""
+        """Return a new memory of ids for a queue's lane."""
         from logstore.broker.deduplication.present import Present
 
         return self.room.enter(Present())
 
     def of_log(self, settings: TopicSettings) -> "Repeats":
-        """What keeps repeats out of a log of a topic with these settings."""
+        """Return what keeps repeats out of the log of a topic with these settings."""
         from logstore.broker.deduplication.repeats import Repeats
 
         return Repeats(settings, self._clock, self.room, partial(self.keeps_out, TOPICS))

@@ -12,7 +12,7 @@ NAME_BYTES_MAX: Final = 255  # of a field's name in AMQP
 
 
 def is_name(name: bytes) -> bool:
-    """Whether a header can have this name, and people can read it."""
+    """Whether a header can have this name, and the name is printable."""
     try:
         text = name.decode()
     except UnicodeDecodeError:

@@ -16,12 +16,14 @@ ID_BYTES: Final = 16
 
 
 def id_of(data: bytes) -> bytes:
-    """The id that these bytes are."""
+    """Return the id of these bytes."""
     return blake2b(data, digest_size=ID_BYTES).digest()
 
 
 def header_id(headers: Headers, name: str) -> bytes | None:
-    """The id in the last header of this name (Kafka: ``lastHeader``); None: there is none."""
+    """Return the id in the last header of this name (Kafka: ``lastHeader``); None:
+    there is none.
+    """
     found = None
     for header, value in headers:
         if header == name:
@@ -30,7 +32,7 @@ def header_id(headers: Headers, name: str) -> bytes | None:
 
 
 def ids_of(records: Sequence[Record], name: str) -> list[bytes | None]:
-    """Of each record the id in its header of this name."""
+    """Return the id of each record, from its header of this name."""
     known: dict[int, bytes | None] = {}  # neighbours may share their headers
     found: list[bytes | None] = []
     for record in records:
@@ -46,11 +48,11 @@ def ids_of(records: Sequence[Record], name: str) -> list[bytes | None]:
 
 
 def ids_of_batch(batch: Batch, name: str) -> tuple[list[bytes | None], list[int]]:
-    """The ids of its records, and their timestamps. Raises CorruptBatch."""
+    """Return the ids and timestamps of a batch's records. Raises CorruptBatch."""
     records = decode(batch, check=False)
     return ids_of(records, name), [it.timestamp_ms for it in records]
 
 
 def some(ids: Iterable[bytes | None]) -> bool:
-    """Whether there is any id."""
+    """Whether any of these is an id."""
     return any(it is not None for it in ids)

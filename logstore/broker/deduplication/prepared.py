@@ -27,16 +27,16 @@ class Prepared(Batch):
         times: Sequence[int],
         places: Sequence[int] | None,
     ) -> None:
-        """``places``: those of the records of ``whole`` that stay; None: all."""
+        """``places``: the records of ``whole`` that stay; None: all."""
         super().__init__(data)
         self.whole, self.header = whole, header
         self.ids, self.times, self.places = ids, times, places
 
 
 def without(batch: Batch, places: Sequence[int], settings: TopicSettings) -> Batch:
-    """The batch with the records at these places alone; offsets stay, and the last is counted.
+    """Return the batch with only the records at these places; offsets and the last offset stay.
 
-    As compaction leaves it: readers know such batches. Raises CorruptBatch.
+    Compaction leaves such batches, so readers know them. Raises CorruptBatch.
     """
     spans = keyed(batch).spans(places)
     return thinned(batch, spans, level_of(settings, batch.compression))

@@ -50,7 +50,7 @@ class _Chunk:
         self.left = 0  # that were not let go of
 
     def packed(self) -> "_Chunk":
-        """Those that were not let go of, at places of their own."""
+        """Return a chunk with the remaining entries only."""
         it = _Chunk()
         there = list(self.places())
         it.ids += b"".join(map(self.id, there))
@@ -61,7 +61,7 @@ class _Chunk:
         return it
 
     def places(self) -> Iterator[int]:
-        """Theirs, as they came."""
+        """Yield the places of the remaining entries, in order of arrival."""
         return (at for at, offset in enumerate(self.offsets) if offset != NONE)
 
     def placed(self, at: int) -> Placed:
@@ -88,23 +88,23 @@ class Present(Held):
         return len(self._numbers)
 
     def find(self, it: bytes) -> Placed | None:
-        """The last record that had this id, as far as it is known."""
+        """Return the last known record with this id, or None."""
         number = self._numbers.get(it)
         if number is None:
             return None
         return self._chunks[number // CHUNK].placed(number % CHUNK)
 
     def oldest(self) -> Placed | None:
-        """The record of the id that came first; None: there is none."""
+        """Return the record of the oldest id; None: there is none."""
         for chunk in self._chunks.values():
             for at in chunk.places():
                 return chunk.placed(at)
         return None
 
     def add(self, marks: Sequence[Mark], base_offset: int, counts: Callable[[Placed], bool]) -> int:
-        """Records in a row; how many of them have ids. Those that are known already are not added.
+        """Add consecutive records, except known ones; return how many of them have ids.
 
-        ``counts``: whether such a record's id is to be remembered still.
+        ``counts``: whether the id of such a record must still be remembered.
         """
         came = 0
         for offset, (it, time_ms, expiration_ms) in enumerate(marks, base_offset):
@@ -146,7 +146,10 @@ class Present(Held):
             self._pack(number // CHUNK, chunk)
 
     def _pack(self, key: int, chunk: _Chunk) -> None:
-        """If half of it has gone. Its numbers are others then; a snapshot may read the old ones."""
+        """Pack the chunk if half of it is gone.
+
+        Its numbers then change; a snapshot may still read the old chunk.
+        """
         if 2 * chunk.left > len(chunk.offsets):
             return
         if not chunk.left:
@@ -177,7 +180,7 @@ class Present(Held):
                 )
 
     def forget(self, count: int) -> None:
-        """Let go of so many that came first."""
+        """Forget the ``count`` oldest ids."""
         for key in list(self._chunks):
             if not count:
                 return
@@ -195,7 +198,7 @@ class Present(Held):
     # As bytes
 
     def freeze(self) -> Callable[[], bytes]:
-        """What is known now; the bytes are made when they are asked for. As of a ``Window``."""
+        """Take a snapshot; its bytes are made when they are asked for. As of a ``Window``."""
         came, upto = self._came, self.upto
         return lambda: self._dump(came, upto)
 
@@ -222,9 +225,7 @@ class Present(Held):
         return b"".join((head, ids, *(it.tobytes() for it in columns)))
 
     def load(self, kept: bytes, what: str) -> None:
-        """Begin with what ``freeze`` gave, instead of anything. Raises CorruptStore, with ``what``
-        it is.
-        """
+        """Replace the contents by those of ``freeze``. Raises CorruptStore, with ``what``."""
         upto = int.from_bytes(kept[:_NUMBER_BYTES], "big")
         count = int.from_bytes(kept[_NUMBER_BYTES : 2 * _NUMBER_BYTES], "big")
         at, size = 2 * _NUMBER_BYTES + count * ID_BYTES, count * _NUMBER_BYTES

@@ -40,7 +40,7 @@ class Repeats:
         room: Room,
         keeps_out: Callable[[int], object] = lambda count: None,
     ) -> None:
-        """``keeps_out`` is told how many were, with the log's lock held."""
+        """``keeps_out`` is called with the number of repeats, with the log's lock held."""
         self.header = settings.deduplication_header
         self.kept_out = 0  # records
         self._settings = settings
@@ -53,23 +53,23 @@ class Repeats:
 
     @property
     def ids(self) -> int:
-        """Those that take memory."""
+        """The number of ids in memory."""
         return len(self._window)
 
     @property
     def forgotten(self) -> int:
-        """Ids that were forgotten before their time was over."""
+        """The number of ids that were forgotten before their time was over."""
         return self._window.forgotten
 
     def apply(self, settings: TopicSettings) -> None:
-        """The topic has these now: they hold for ids that come later. The header is the same."""
+        """Apply the topic's settings to ids that come later. The header must be the same."""
         assert settings.deduplication_header == self.header
         self._settings = settings
 
     # Before an append
 
     def prepared(self, batch: Batch) -> Batch:
-        """The batch, looked into: by who has time for it. Its log's lock is not held.
+        """Decode the batch in advance, without the log's lock.
 
         Raises CorruptBatch.
         """
@@ -79,7 +79,7 @@ class Repeats:
         return Prepared(thin.data, batch, self.header, ids, times, places)
 
     def admitted(self, batch: Batch) -> Batch:
-        """The batch as it goes into the log: without the records whose ids are known.
+        """Return the batch for the log, without records whose ids are known.
 
         Raises CorruptBatch.
         """
@@ -101,7 +101,7 @@ class Repeats:
         return found
 
     def _fresh(self, ids: Sequence[bytes | None], times: Sequence[int]) -> list[int] | None:
-        """The places of records whose ids are not known; None: of all."""
+        """Return the places of records whose ids are not known; None: all."""
         window, clock_ms, now_ms = self._window, self._clock(), self._now_ms
         there = [it for it in ids if it is not None]
         if len(set(there)) == len(there):
@@ -144,7 +144,7 @@ class Repeats:
         self._remember(ids, came_ms[1:], new=new)
 
     def _remember(self, ids: Sequence[bytes | None], came_ms: Sequence[int], *, new: bool) -> None:
-        """``new``: none of them is known, and none is there twice: so it was admitted."""
+        """Remember these ids. ``new``: they are known to be new and distinct."""
         window, length_ms = self._window, self._settings.deduplication_window_ms
         length_ms = min(length_ms, FOREVER - came_ms[-1])
         fresh = {it: at + length_ms for it, at in zip(ids, came_ms, strict=True) if it is not None}
@@ -160,13 +160,13 @@ class Repeats:
     # As bytes
 
     def freeze(self) -> Callable[[], bytes]:
-        """What is known now: the header | the latest timestamp | the window."""
+        """Take a snapshot: the header | the latest timestamp | the window."""
         header, now_ms, ids = self.header.encode(), self._now_ms, self._window.freeze()
         head = len(header).to_bytes(2, "big") + header + now_ms.to_bytes(8, "big", signed=True)
         return lambda: head + ids()
 
     def load(self, note: bytes) -> None:
-        """Begin with what ``freeze`` gave; where it is of another header, with nothing.
+        """Restore a snapshot of ``freeze``; one of another header is ignored.
 
         Raises CorruptStore.
         """

@@ -32,7 +32,7 @@ class Room:
         self._told = False
 
     def enter(self, window: _Held) -> _Held:
-        """The window takes its memory here."""
+        """Add a window, whose memory counts here."""
         with self._lock:
             self._windows.add(window)
             self._ids += len(window)
@@ -40,12 +40,12 @@ class Room:
 
     @property
     def bytes(self) -> int:
-        """What all of them take, about."""
+        """The approximate memory of all windows."""
         with self._lock:
             return ID_COST * sum(map(len, self._windows))
 
     def came(self, count: int) -> None:
-        """So many ids came to some window. Makes room where they were too many."""
+        """Count new ids of some window; forget old ones if there are too many."""
         with self._lock:
             self._ids += count
             if self._ids <= self._most:

@@ -45,11 +45,11 @@ class Held:
     forgotten: int  # while they counted
 
     def __len__(self) -> int:
-        """Ids that take memory; some may not count any more."""
+        """The number of ids in memory, including expired ones."""
         raise NotImplementedError
 
     def forget(self, count: int) -> None:
-        """Let go of so many that came first, whether or not they count."""
+        """Forget the ``count`` oldest ids, expired or not."""
         raise NotImplementedError
 
 
@@ -68,16 +68,16 @@ class Window(Held):
         self.forgotten = 0  # before their time was over
 
     def __len__(self) -> int:
-        """Ids that take memory; of some the time may be over."""
+        """The number of ids in memory, including expired ones."""
         return self._came - self._gone
 
     def knows(self, it: bytes, now_ms: int) -> bool:
-        """Whether the id was seen, and its time is not over."""
+        """Whether the id was seen and has not expired."""
         until = self._until.get(it)
         return until is not None and now_ms < until
 
     def add(self, it: bytes, until_ms: int, now_ms: int) -> None:
-        """The id is known from now on."""
+        """Remember the id."""
         chunk = self._chunks[-1]
         if len(chunk.untils) == CHUNK:
             chunk = _Chunk(self._came)
@@ -90,7 +90,7 @@ class Window(Held):
         self._forget_too_many()
 
     def add_many(self, ids: Sequence[bytes], untils: Sequence[int], now_ms: int) -> None:
-        """The same of many, of which none is known, and none is there twice."""
+        """Remember many ids, which are new and distinct."""
         begin = 0
         while begin < len(ids):
             chunk = self._chunks[-1]
@@ -107,16 +107,16 @@ class Window(Held):
         self._forget_too_many(len(ids))
 
     def _forget_too_many(self, came: int = 1) -> None:
-        """``most`` may have become less: not all at once, if they are many."""
+        """Forget ids above the limit; if it was lowered by much, only some at a time."""
         if len(self) > self.most:
             self.forget(min(len(self) - self.most, came + EXPIRED_MAX))
 
     def knows_none(self, ids: Collection[bytes]) -> bool:
-        """Whether none of them was ever seen, as far as is known; false says nothing."""
+        """Whether none of the ids was ever seen, as far as is known; False is inconclusive."""
         return self._until.keys().isdisjoint(ids)
 
     def expire(self, now_ms: int, most: int = sys.maxsize) -> int:
-        """Let go of ids at the front whose time is over, of at most so many; how many they were."""
+        """Forget up to ``most`` expired ids from the front; return how many."""
         before = self._gone
         while self._gone < self._came and self._gone - before < most:
             chunk = self._chunks[0]
@@ -126,7 +126,7 @@ class Window(Held):
         return self._gone - before
 
     def forget(self, count: int) -> None:
-        """Let go of so many that came first, whether or not their time is over."""
+        """Forget the ``count`` oldest ids, expired or not."""
         for _ in range(min(count, len(self))):
             self._drop_first()
             self.forgotten += 1
@@ -142,7 +142,7 @@ class Window(Held):
             self._chunks = self._chunks[1:] or (_Chunk(self._came),)
 
     def clear(self) -> None:
-        """Let go of all."""
+        """Forget all ids."""
         self._until.clear()
         self._gone = self._came
         self._chunks = (_Chunk(self._came),)
@@ -150,9 +150,9 @@ class Window(Held):
     # As bytes
 
     def freeze(self) -> Callable[[], bytes]:
-        """What is known now; the bytes of it are made when they are asked for.
+        """Take a snapshot; its bytes are made when they are asked for.
 
-        What has gone meanwhile is not in it.
+        Ids that are forgotten meanwhile are not in it.
         """
         upto = self._came
         return lambda: self._dump(upto)
@@ -172,7 +172,7 @@ class Window(Held):
         return b"".join((head, ids[: count * ID_BYTES], untils[:count].tobytes()))
 
     def load(self, kept: bytes, what: str) -> None:
-        """Begin with what ``freeze`` gave. Raises CorruptStore, with ``what`` it is."""
+        """Replace the contents by those of ``freeze``. Raises CorruptStore, with ``what``."""
         count = int.from_bytes(kept[:_HEAD_BYTES], "big")
         begin = _HEAD_BYTES + count * ID_BYTES
         if len(kept) != begin + count * _TIME_BYTES:

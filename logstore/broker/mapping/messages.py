@@ -87,9 +87,9 @@ class Messaging:
         routing_key: bytes | None = None,
         message_id: bytes = b"",
     ) -> Content:
-        """One record as a message. Raises nothing.
+        """Return a record as a message. Raises nothing.
 
-        ``routing_key``: instead of the record's key. ``message_id``: of a record that has none.
+        ``routing_key``: used instead of the record's key. ``message_id``: for a record without one.
         Both have at most 255 bytes.
         """
         if routing_key is None:
@@ -106,7 +106,7 @@ class Messaging:
         routing_key: bytes,
         message_id: bytes,
     ) -> tuple[Shape, bytes]:
-        """The properties of that message, and what is known of them already."""
+        """Return the message's properties, and their shape."""
         if key == (routing_key or None) and value is not None:
             shape = self._known.get((headers, timestamp_ms >= 0))
             if shape is None:
@@ -136,7 +136,7 @@ class Messaging:
         return shape, data
 
     def shape(self, headers: Headers, *, timed: bool) -> Shape:
-        """Of a record that has a timestamp, or has none."""
+        """Return the shape of a record with or without a timestamp."""
         known = self._known.get((headers, timed))
         if known is not None:
             return known
@@ -149,7 +149,7 @@ class Messaging:
 
 
 def _without(name: str, headers: Headers) -> Headers:
-    """What such a header said of an earlier record counts no more."""
+    """Remove headers of this name, which were about an earlier record."""
     if any(it[0] == name for it in headers):
         return tuple(it for it in headers if it[0] != name)
     return headers
@@ -162,7 +162,7 @@ def _key_entry(key: bytes | None) -> bytes:
 
 
 def _joined(shape: Shape, entries: Sequence[bytes], timestamp_ms: int, message_id: bytes) -> bytes:
-    """The properties, with what is this record's own."""
+    """Return the properties with the values of this record."""
     flags = shape.flags
     table = [shape.table, *entries]
     if shape.marked:
@@ -216,7 +216,7 @@ def _shape(headers: Headers, timed: bool) -> Shape:
 
 
 def _head(shape: Shape) -> bytes:
-    """All before the first of its times, where there will be a message id."""
+    """Return all bytes before the timestamp, where a message id can follow."""
     flags = shape.flags | properties.flag("headers") | properties.flag("message_id")
     size = len(shape.table) + len(_TIMESTAMP_ENTRY) + 8
     return b"".join(
@@ -225,7 +225,7 @@ def _head(shape: Shape) -> bytes:
 
 
 def _written(every: Properties, some: Sequence[str]) -> bytes:
-    """The values of these properties."""
+    """Encode the values of these properties."""
     chosen = Properties(**{name: getattr(every, name) for name in some})
     return properties.write(chosen)[2:]
 
@@ -239,7 +239,7 @@ def _exchange(given: dict[str, list[bytes | None]]) -> bytes | None:
 
 
 def _types_of(given: dict[str, list[bytes | None]]) -> Mapping[str, str]:
-    """What ``amqp.types`` says; if it says nothing, it is a header as any other."""
+    """Parse ``amqp.types``; if it is illegal it counts as an ordinary header."""
     data = given.get(names.TYPES, [None])[-1]
     if data is None:
         return {}
@@ -254,7 +254,7 @@ def _types_of(given: dict[str, list[bytes | None]]) -> Mapping[str, str]:
 
 
 def _properties(given: dict[str, list[bytes | None]]) -> dict[str, Any]:
-    """Those whose text is one; it counts as a header no more."""
+    """Remove and return the headers that are legal properties."""
     found: dict[str, Any] = {}
     for header in [it for it in given if it in names.PROPERTIES]:
         name = names.PROPERTIES[header]
@@ -278,7 +278,7 @@ def _property(name: str, data: bytes | None) -> str | int | None:
 
 
 def _own(given: dict[str, list[bytes | None]], types: Mapping[str, str]) -> dict[str, Any]:
-    """Its headers that are no properties."""
+    """Return the headers that are not properties."""
     own: dict[str, Any] = {}
     for header, those in given.items():
         if names.hidden(header) or len(fields.data(header)) > SHORT_BYTES_MAX:

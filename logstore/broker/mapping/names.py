@@ -30,19 +30,19 @@ def hidden(name: str) -> bool:
 
 
 def reserved(name: str) -> bool:
-    """Whether a record's header of this name is none of the message's, or one that was escaped."""
+    """Whether a record's header of this name is reserved, or an escaped one."""
     while name.startswith(ESCAPE):
         name = name[len(ESCAPE) :]
     return name in _RESERVED
 
 
 def of_record(name: str) -> str:
-    """The name under which a record has a message's header."""
+    """Return the name of a message's header in a record."""
     return ESCAPE + name if reserved(name) else name
 
 
 def of_message(name: str) -> str:
-    """The reverse, of a record's header that is no property."""
+    """Return the name in a message of a record's header that is not a property."""
     if name.startswith(ESCAPE) and reserved(name):
         return name[len(ESCAPE) :]
     return name

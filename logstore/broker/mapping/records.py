@@ -48,17 +48,20 @@ class Recording:
     def record(
         self, exchange: bytes, key: bytes, data: bytes, body: bytes, timestamp_ms: int
     ) -> Message:
-        """One message as the record that is to be appended.
+        """Return a message as a record to append.
 
         ``data``: its properties, flags and values. ``timestamp_ms``: when it was published. Raises
-        Refusal for what are no properties.
+        Refusal for illegal properties.
         """
         mapped = self.mapped(exchange, data, keyed=bool(key), filled=bool(body))
         value = None if mapped.tombstone else body
         return Message(value, key or mapped.key, mapped.headers, timestamp_ms)
 
     def mapped(self, exchange: bytes, data: bytes, *, keyed: bool, filled: bool) -> Mapped:
-        """Of a message whose routing key, and whose body, is not empty. Raises as ``record``."""
+        """Map the properties. ``keyed``, ``filled``: routing key and body are not empty.
+
+        Raises as ``record``.
+        """
         name = exchange, data, keyed, filled
         known = self._known.get(name)
         if known is not None:
@@ -73,7 +76,7 @@ class Recording:
 
 
 def _mapped(exchange: bytes, found: Properties, keyed: bool, filled: bool) -> tuple[Mapped, int]:
-    """Also how many headers nobody but this server may send."""
+    """Map the properties; also return how many headers only the server may send."""
     own = found.headers or {}
     visible = {name: it for name, it in own.items() if not names.hidden(name)}
     key = None if keyed else visible.get(names.KEY)
@@ -100,7 +103,7 @@ def _properties(found: Properties) -> list[tuple[str, bytes]]:
 
 
 def _headers(own: Mapping[str, Any]) -> Headers:
-    """Its own headers, and before them their types."""
+    """Return the message's headers, preceded by their types."""
     types: list[str] = []
     headers: list[tuple[str, bytes | None]] = []
     for name, value in own.items():
@@ -125,6 +128,6 @@ def _quoted(name: str) -> str:
 
 
 def _is_repeated(name: str, value: Any) -> bool:  # noqa: ANN401
-    """Whether it travels as headers of one name."""
+    """Whether the value is written as several headers of one name."""
     least = 1 if name in names.COPIES else 2
     return type(value) is list and len(value) >= least and all(map(values.is_plain, value))

@@ -49,7 +49,7 @@ def is_utf8(data: bytes) -> bool:
 
 
 def plain(data: bytes | None) -> Any:  # noqa: ANN401  what a table holds
-    """What bytes are of which nothing more is said: a text, or bytes; None."""
+    """Return bytes of unknown type as a text if they are UTF-8, else as bytes; None stays."""
     if data is None:
         return None
     try:
@@ -59,7 +59,7 @@ def plain(data: bytes | None) -> Any:  # noqa: ANN401  what a table holds
 
 
 def is_plain(value: Any) -> bool:  # noqa: ANN401
-    """Whether ``plain`` gives it back from its bytes."""
+    """Whether ``plain`` restores the value from its bytes."""
     if type(value) is str:
         return is_utf8(fields.data(value))
     if type(value) is bytes:
@@ -68,7 +68,7 @@ def is_plain(value: Any) -> bool:  # noqa: ANN401
 
 
 def is_written_plain(data: bytes | None, kind: str) -> bool:
-    """The same of what ``written`` gave."""
+    """Whether ``plain`` restores the value from what ``written`` returned."""
     if kind == "S":
         return data is not None and is_utf8(data)
     if kind == "x":
@@ -77,7 +77,7 @@ def is_written_plain(data: bytes | None, kind: str) -> bool:
 
 
 def written(value: Any) -> tuple[bytes | None, str]:  # noqa: ANN401
-    """A value's bytes, and its type."""
+    """Return a value's bytes and type."""
     kind = type(value)
     if kind is str:
         return fields.data(value), "S"
@@ -130,7 +130,7 @@ def _jsonable(value: Any) -> Any:  # noqa: ANN401
 
 
 def read(data: bytes | None, types: str) -> Any:  # noqa: ANN401
-    """The value that has these bytes and this type. Raises NoValue."""
+    """Return the value of these bytes and this type. Raises NoValue."""
     if types[:1] in ("[", "{"):
         return _compound(data, types)
     if types not in _OF_LETTER:

@@ -46,7 +46,7 @@ class Arguments:
 
     @classmethod
     def of(cls, fields: Mapping[bytes, Field] | Iterable[tuple[bytes, Field]]) -> "Arguments":
-        """Of a name that comes twice the first counts, as in RabbitMQ."""
+        """Return the arguments. If a name is given twice the first counts, as in RabbitMQ."""
         pairs = fields.items() if isinstance(fields, Mapping) else fields
         return cls(tuple(sorted(pairs, key=lambda it: it[0])))
 
@@ -61,11 +61,11 @@ NO_ARGUMENTS: Final = Arguments()
 
 
 def comparable(value: object) -> Hashable:
-    """(class, value): equal for what AMQP takes as equal, so 1 is neither 1.0, "1" nor true.
+    """Return (class, value), equal for equal AMQP values: 1 is neither 1.0, "1" nor true.
 
     Takes a ``Field`` or a header as decoded: bool, int, float, Decimal, str or bytes, datetime,
-    None, list, dict. Containers may be nested as deep as the interpreter's stack allows: whoever
-    decodes what peers send bounds the depth. Raises TypeError for anything else.
+    None, list, dict. Containers may be nested as deep as the interpreter's stack allows: the
+    decoder must bound the depth. Raises TypeError for any other type.
     """
     try:
         compared = _COMPARABLE[type(value)]

@@ -33,19 +33,19 @@ _PROPERTIES: Final[Mapping[bytes, Callable[[Properties], bytes | None]]] = {
 
 
 def weight_of(key: bytes) -> int:
-    """The weight that a binding's key says. Raises InvalidWeight."""
+    """Parse the weight from a binding's key. Raises InvalidWeight."""
     if not _WEIGHT.fullmatch(key) or not (weight := int(key)):
         raise InvalidWeight(key)
     return weight
 
 
 def hash_of(text: bytes) -> int:
-    """64 bits, the same in every process and version."""
+    """Return a hash of 64 bits, equal in every process and version."""
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")
 
 
 def draw(key: int, seed: int, weight: int) -> float:
-    """A number below zero, the greater the better; of equal weights each has equal chances."""
+    """Return a negative number; the highest wins, and equal weights have equal chances."""
     mixed = (key ^ seed) * 0x9E3779B97F4A7C15 & _MASK
     mixed = (mixed ^ mixed >> 32) * 0xD6E8FEB86659FD93 & _MASK
     mixed = (mixed ^ mixed >> 32) * 0xD6E8FEB86659FD93 & _MASK
@@ -96,7 +96,7 @@ class ConsistentHash:
         return draw(key, seed, next(iter(self._weights[destination].values()))), seed
 
     def _hashed(self, keys: Sequence[bytes], properties: Properties) -> bytes:
-        """All messages without the header or property go to one destination, as in RabbitMQ."""
+        """Return what is hashed. Messages without it all go to one destination, as in RabbitMQ."""
         if self._header is not None:
             return repr(comparable(properties.headers.get(self._header))).encode()
         if self._property is not None:

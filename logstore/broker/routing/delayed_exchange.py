@@ -28,7 +28,7 @@ _DELAY, _DELIVER_AT = DELAY.encode(), DELIVER_AT.encode()
 
 
 def delayed_type(arguments: Arguments) -> str:
-    """The type by which messages go on. Raises NoDelayedType."""
+    """Return the type by which messages are routed after the delay. Raises NoDelayedType."""
     field = arguments.get(DELAYED_TYPE)
     if field is None or field.kind != "S":
         raise NoDelayedType
@@ -53,7 +53,7 @@ class Delayed:
         return self._inner.match(keys, properties)
 
     def stops(self, keys: Sequence[bytes], properties: Properties) -> bool:
-        """Whether the message names a time to come, as far as that can be told without a clock.
+        """Whether the message has a future due time, as far as that can be told without a clock.
 
         Raises InvalidDelay.
         """
@@ -72,14 +72,14 @@ class Delayed:
 
 
 def _number(value: object) -> object:
-    """The value of a header, whatever type its number has."""
+    """Return the value of a header of any numeric type."""
     if isinstance(value, Field):
         return value.value if value.kind in "bBsuIilLfdSx" else None
     return value
 
 
 def _moment(value: object) -> object:
-    """The same; of a timestamp in ms."""
+    """Return the value of a header of any numeric type; a timestamp is returned in ms."""
     if isinstance(value, Field) and value.kind == "T":
         return int(value.value) * 1000
     return _number(value)

@@ -26,7 +26,7 @@ class ExchangeFacts:
 
     @property
     def alternate(self) -> bytes | None:
-        """The exchange that gets what this one has no route for; it need not exist.
+        """The exchange for messages without a route; it need not exist.
 
         Raises InvalidArgument.
         """
@@ -39,7 +39,7 @@ class ExchangeFacts:
 
 
 def is_predefined(name: bytes) -> bool:
-    """Whether it is the default exchange's name, or one that the server keeps for itself."""
+    """Whether this is the name of the default exchange, or a reserved name."""
     return name == DEFAULT_EXCHANGE or name.startswith(RESERVED_PREFIX)
 
 
@@ -56,9 +56,9 @@ PREDEFINED: Final = (
 
 
 def check_equivalent(current: ExchangeFacts, declared: ExchangeFacts) -> None:
-    """Raises Inequivalent with the first difference, in RabbitMQ's order.
+    """Compare an exchange with its declaration. Raises Inequivalent with the first difference.
 
-    Of the arguments it compares those alone that say where messages go (``COMPARED``).
+    The order is RabbitMQ's. Only arguments that affect routing are compared (``COMPARED``).
     """
     for argument, was, said in (
         ("type", current.type_name, declared.type_name),

@@ -29,7 +29,7 @@ PLAIN: Final[Mapping[str, MatcherOf]] = {
 
 
 def _delayed(arguments: Arguments, choose: Choose) -> Matcher:
-    """Raises NoDelayedType, UnknownType, and what the type by which messages go on raises."""
+    """Return the matcher. Raises NoDelayedType, UnknownType, and the errors of the inner type."""
     onward = delayed_type(arguments)
     if onward in BUILT_IN and onward not in PLAIN:
         raise NoDelayedType
@@ -37,7 +37,7 @@ def _delayed(arguments: Arguments, choose: Choose) -> Matcher:
 
 
 def _once(arguments: Arguments, choose: Choose) -> Matcher:
-    """Raises NoCacheSize, InvalidArgument."""
+    """Return the matcher. Raises NoCacheSize, InvalidArgument."""
     from logstore.broker.routing.once_exchange import Once  # few have one
 
     return Once(arguments, choose)
@@ -53,7 +53,7 @@ BUILT_IN: Final[Mapping[str, MatcherOf]] = {
 
 
 def matcher_of(type_name: str) -> MatcherOf:
-    """What makes the matchers of this type. Raises UnknownType."""
+    """Return the function that makes matchers of this type. Raises UnknownType."""
     built_in = BUILT_IN.get(type_name)
     return _installed(type_name) if built_in is None else built_in
 
@@ -67,7 +67,7 @@ def _installed(type_name: str) -> MatcherOf:
 
 
 def type_names() -> Sequence[str]:
-    """Those built in, and those of installed packages."""
+    """Return the built-in types and those of installed packages."""
     from importlib.metadata import entry_points
 
     return *BUILT_IN, *sorted(entry_points(group=ENTRY_POINTS).names)
@@ -91,12 +91,12 @@ class Uninstalled:
         pass
 
     def match(self, keys: Sequence[bytes], properties: Properties) -> Iterable[Destination]:
-        """Raises UnknownType."""
+        """Refuse. Raises UnknownType."""
         raise UnknownType(self._type_name)
 
 
 def matcher_of_kept(type_name: str, arguments: Arguments, choose: Choose) -> Matcher:
-    """The matcher of an exchange that was declared in an earlier life."""
+    """Return the matcher of a stored exchange, whose type may not be installed."""
     try:
         return matcher_of(type_name)(arguments, choose)
     except UnknownType:

@@ -30,7 +30,9 @@ _RULES: Final[Mapping[bytes, tuple[bool, Callable[[bytes], bool]]]] = {
 
 
 def wanted(arguments: Arguments) -> tuple[bool, tuple[Wanted, ...]]:
-    """Whether all of these is asked for, or any. Raises InvalidArgument for a bad x-match."""
+    """Return whether all headers must match, and the headers. Raises InvalidArgument for a bad
+    x-match.
+    """
     rule = _RULES[b"all"]
     if (field := arguments.get(X_MATCH)) is not None:
         if field.kind != "S" or field.value not in _RULES:

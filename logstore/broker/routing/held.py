@@ -13,7 +13,7 @@ Held: TypeAlias = _T | dict[_T, int] | None
 
 
 def joined(held: Held[_T], thing: _T) -> Held[_T]:
-    """With one more of it. What was passed must not be used any more."""
+    """Add one more of the thing; the argument must not be used any more."""
     if held is None:
         return thing
     if not isinstance(held, dict):
@@ -23,7 +23,7 @@ def joined(held: Held[_T], thing: _T) -> Held[_T]:
 
 
 def without(held: Held[_T], thing: _T) -> Held[_T]:
-    """With one less of it, which must be there. What was passed must not be used any more."""
+    """Remove one of the thing, which must be present; the argument must not be used any more."""
     if not isinstance(held, dict):
         assert held == thing
         return None
@@ -35,7 +35,7 @@ def without(held: Held[_T], thing: _T) -> Held[_T]:
 
 
 def each(held: Held[_T]) -> Iterable[_T]:
-    """Each thing once, in the order in which they came."""
+    """Return each thing once, in the order of arrival."""
     if held is None:
         return ()
     return held if isinstance(held, dict) else (held,)

@@ -42,7 +42,7 @@ class OnceArguments(NamedTuple):
 
 
 def number_of(field: Field | None) -> int | None:
-    """A number from 1, given as one or as its digits, as the plugin takes it; None: it is none."""
+    """Return a positive number, given as one or as digits, as in the plugin; None: it is none."""
     if field is None:
         return None
     value = field.value
@@ -54,7 +54,7 @@ def number_of(field: Field | None) -> int | None:
 
 
 def once_of(arguments: Arguments) -> OnceArguments:
-    """Raises NoCacheSize, InvalidArgument."""
+    """Parse the arguments. Raises NoCacheSize, InvalidArgument."""
     most = number_of(arguments.get(SIZE))
     if most is None:
         raise NoCacheSize
@@ -73,7 +73,7 @@ def once_of(arguments: Arguments) -> OnceArguments:
 
 
 def governed(arguments: OnceArguments, definition: Definition) -> OnceArguments:
-    """What they are with the definition of the policy that counts for the exchange."""
+    """Return the arguments, overridden by the policy of the exchange."""
     return arguments._replace(
         most=definition.get(CACHE_SIZE, arguments.most),
         known_ms=definition.get(CACHE_TTL, arguments.known_ms),

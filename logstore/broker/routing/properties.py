@@ -10,7 +10,7 @@ class Properties(Protocol):
 
     @property
     def headers(self) -> Mapping[bytes, Any]:
-        """Values as ``comparable`` takes them."""
+        """The headers, with values as ``comparable`` takes them."""
 
     @property
     def correlation_id(self) -> bytes | None: ...
@@ -18,7 +18,7 @@ class Properties(Protocol):
     def message_id(self) -> bytes | None: ...
     @property
     def timestamp(self) -> int | None:
-        """In seconds."""
+        """The timestamp in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)

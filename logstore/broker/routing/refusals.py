@@ -98,7 +98,7 @@ class UnknownType(Refused):
     """No type of exchange has that name, built in or installed."""
 
     def __init__(self, type_name: str, known: Sequence[str] = ()) -> None:
-        """``known``: the types that there are, where it is to name them."""
+        """``known``: the existing types, if the error is to name them."""
         near = nearest(type_name[:100], known)
         types = f"use one of {', '.join(known)}, or install" if known else "install"
         super().__init__(
@@ -140,7 +140,7 @@ class Circular(Refused):
     """The change would make messages of a topic return to it again and again."""
 
     def __init__(self, way: Sequence[str]) -> None:
-        """``way``: what they would go through, the last as the first."""
+        """``way``: the nodes of the circle; the last is the first."""
         shown = " -> ".join(way)
         super().__init__(f"this would make a circle: {shown}; remove one of these first")
         self.way = tuple(way)

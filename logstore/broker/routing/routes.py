@@ -22,7 +22,7 @@ class Routes(Generic[_Q]):
         return self._count
 
     def keep(self, exchange: bytes, key: bytes, queues: tuple[_Q, ...]) -> None:
-        """One that is not there."""
+        """Remember a route that is not known yet."""
         if self._count >= ROUTES_MAX or self._queues + len(queues) > QUEUES_MAX:
             self.forget_all()
         self.by_exchange.setdefault(exchange, {})[key] = queues

@@ -15,10 +15,10 @@ class Droppable(Protocol):
     """A station as routing sees it."""
 
     def drop(self) -> None:
-        """Its exchange is deleted."""
+        """Handle the deletion of the station's exchange."""
 
 
 def stops(matcher: Matcher, keys: Sequence[bytes], properties: Properties) -> bool:
-    """Whether a message ends at the station of the exchange that this matcher is of."""
+    """Whether a message stops at the station of the exchange with this matcher."""
     says = getattr(matcher, "stops", None)
     return says is None or bool(says(keys, properties))

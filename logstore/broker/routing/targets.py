@@ -21,7 +21,7 @@ PREFIXES: Final = {"topic": TO_TOPIC, "channel": TO_CHANNEL}  # of ``topic:audit
 
 
 def target_of(name: bytes, arguments: Arguments) -> bytes:
-    """The name of the topic or channel. Raises InvalidArgument."""
+    """Return the name of the topic or channel. Raises InvalidArgument."""
     field = arguments.get(TARGET)
     if field is None:
         return name
@@ -31,7 +31,7 @@ def target_of(name: bytes, arguments: Arguments) -> bytes:
 
 
 def target_of_exchange(facts: ExchangeFacts) -> bytes:
-    """The same of an exchange of these types."""
+    """Return the name of the exchange's topic or channel. Raises InvalidArgument."""
     return target_of(facts.name, facts.arguments)
 
 
@@ -44,7 +44,7 @@ class Terminal:
         target_of(b"", arguments)
 
     def add(self, binding: Binding, destination: Destination) -> None:
-        """Raises NotASource."""
+        """Refuse the binding. Raises NotASource."""
         raise NotASource(binding.source)
 
     def remove(self, binding: Binding, destination: Destination) -> None:

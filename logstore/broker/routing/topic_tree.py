@@ -20,15 +20,15 @@ FEW: Final = 2  # words after a "#" that are waited for, instead of being looked
 
 
 def words_of(key: bytes) -> list[bytes]:
-    """The empty key has no words; ``a..b`` has an empty one in its middle."""
+    """Split a key into words. The empty key has none; ``a..b`` has an empty one in the middle."""
     return key.split(b".") if key else []
 
 
 def canonical(pattern: bytes) -> list[bytes]:
-    """The words of the pattern that all with the same meaning share.
+    """Return the words of the pattern in the form that all equivalent patterns share.
 
-    Only the number of ``*`` matters where they and ``#`` stand side by side: ``#.*.#`` asks for one
-    word or more, as ``*.#`` does.
+    Only the number of ``*`` matters where they and ``#`` are adjacent: ``#.*.#`` asks for one word
+    or more, as ``*.#`` does.
     """
     words: list[bytes] = []
     open_ended = False  # a "#" stands in the run of wildcards that is being read
@@ -102,7 +102,7 @@ class TopicTree(Generic[_T]):
         node.held = joined(node.held, thing)
 
     def remove(self, pattern: bytes, thing: _T) -> None:
-        """One that was added."""
+        """Remove a pattern that was added."""
         path = [(self._root, b"")]
         for word in canonical(pattern):
             node = path[-1][0].child(word)
@@ -115,7 +115,7 @@ class TopicTree(Generic[_T]):
             path[-1][0].prune(word)
 
     def match(self, key: bytes) -> Iterator[_T]:
-        """What the patterns stand for that match; a thing comes once for each pattern."""
+        """Yield the things of all matching patterns; a thing comes once for each pattern."""
         wild: _Wild[_T] = _Wild()
         reached = [self._root]
         wild.open(reached)
@@ -158,7 +158,7 @@ class _Wild(Generic[_T]):
         self.ended: dict[bytes, list[_Node[_T]]] = {}  # what patterns end with, if the key does
 
     def open(self, reached: Iterable[_Node[_T]]) -> None:
-        """Whatever these go on with."""
+        """Add what follows a ``#`` at these nodes."""
         for node in reached:
             if (tail := node.any) is None or tail in self.opened:
                 continue
@@ -172,7 +172,7 @@ class _Wild(Generic[_T]):
                 self.waiting.setdefault(word, []).append(child)
 
     def next(self, word: bytes, after: list[_Node[_T]]) -> list[_Node[_T]]:
-        """Put what waits for this word into ``after``; what has come before, and ends with it."""
+        """Put the nodes that wait for this word into ``after``; return those that end with it."""
         ended = self.ended.get(word, [])
         came = self.waiting.pop(word, None)
         if came is None:

@@ -47,7 +47,8 @@ def trace(
     *,
     dead: bool = False,
 ) -> Generator[int, None, Trace]:
-    """``keys``: the routing key, then those of CC and BCC. ``dead``: a dead letter.
+    """Trace a message. ``keys``: the routing key, then those of CC and BCC. ``dead``: a dead
+    letter.
 
     Yields units of work. Raises NoExchange, InternalExchange, UnknownType.
     """
@@ -83,7 +84,7 @@ def trace(
 def _by_bindings(
     topology: Topology[Any, Any], hop: Hop, keys: Sequence[bytes], properties: Properties
 ) -> Generator[int, None, Hop]:
-    """The hop with the bindings that let the message pass."""
+    """Return the hop with the bindings that match the message."""
     try:
         facts = topology.exchange(hop.source)
         there = list(islice(topology.bindings_to(hop.destination, hop.kind), LOOKED_AT_MAX))

@@ -30,12 +30,12 @@ INHERITED: Final = (
 
 
 def companion_of(topic: str) -> str:
-    """Its name. Raises InvalidName where that is too long."""
+    """Return the name of the topic's companion. Raises InvalidName if it is too long."""
     return check_topic(topic + SUFFIX)
 
 
 def parent_of(topic: str) -> str | None:
-    """The topic that this would be the companion of, by its name."""
+    """Return the topic whose companion this would be, by its name; None: it is not one."""
     return topic.removesuffix(SUFFIX) if topic.endswith(SUFFIX) and topic != SUFFIX else None
 
 
@@ -50,12 +50,12 @@ def is_companion(own: Mapping[str, str]) -> bool:
 
 
 def settings_of(own: Mapping[str, str]) -> dict[str, str]:
-    """The companion's, by those of its topic."""
+    """Return the companion's settings, from those of its topic."""
     return {**{name: own[name] for name in INHERITED if name in own}, **OWN}
 
 
 def check_can_wait(topic: str, cleanup_policy: tuple[str, ...]) -> None:
-    """Raises InvalidSetting where a topic can't have a companion."""
+    """Check that a topic can have a companion. Raises InvalidSetting."""
     if "compact" in cleanup_policy:
         raise InvalidSetting(
             f"{SETTING}=true: topic {topic!r} is compacted, so it accepts no record without a"
@@ -64,7 +64,7 @@ def check_can_wait(topic: str, cleanup_policy: tuple[str, ...]) -> None:
 
 
 def check_free(companion: str, own: Mapping[str, str]) -> None:
-    """Raises TopicExists where the topic that is there was not made as a companion."""
+    """Check that an existing topic was created as a companion. Raises TopicExists."""
     if not is_companion(own):
         raise TopicExists(
             f"topic {companion!r} already exists, but is needed for delayed records: delete it, "
@@ -73,7 +73,7 @@ def check_free(companion: str, own: Mapping[str, str]) -> None:
 
 
 def check_not_needed(topic: str, parent_own: Mapping[str, str]) -> None:
-    """Raises Refused for a companion that its topic needs."""
+    """Check that a topic does not need its companion. Raises Refused."""
     if is_scheduled(parent_own):
         raise Refused(
             f"topic {topic!r} holds delayed records of {parent_of(topic)!r}: set"

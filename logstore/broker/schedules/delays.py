@@ -26,9 +26,9 @@ _TEXT_MAX: Final = 64  # longer is none of them
 
 
 def delay_of(given: object) -> int | None:
-    """So many ms, perhaps less than none; None: it says nothing that is a number of them.
+    """Return a delay in ms, perhaps negative; None: it is not a number.
 
-    Takes int, float (rounded towards 0, as there), and text or UTF-8 of a whole number.
+    Takes int, float (rounded towards 0), and text or UTF-8 of a whole number.
     """
     if isinstance(given, bytes) and given.isdigit() and len(given) < DIGITS_MAX:
         return int(given)  # as most are
@@ -44,7 +44,7 @@ def delay_of(given: object) -> int | None:
 
 
 def moment_of(given: object) -> int | None:
-    """The same of a moment, in ms since 1970; also ISO 8601."""
+    """Return a time in ms since 1970, from a number or ISO 8601; None: it is neither."""
     found = delay_of(given)
     if found is not None:
         return found
@@ -61,7 +61,7 @@ def moment_of(given: object) -> int | None:
 
 
 def milliseconds_of(moment: datetime | int) -> int:
-    """A moment in ms since 1970. Raises ValueError for one without a zone, or before 1970."""
+    """Return a time in ms since 1970. Raises ValueError without a zone, or before 1970."""
     if isinstance(moment, datetime):
         if moment.tzinfo is None:
             raise ValueError(f"deliver_at {moment}: a datetime needs a zone, such as timezone.utc")
@@ -83,7 +83,7 @@ def _text(given: object) -> str | None:
 
 
 def due_of(delay: object, deliver_at: object, now_ms: int) -> int | None:
-    """When what arrived at ``now_ms`` is due, in ms since 1970; None: at once.
+    """Return when a message with arrival time ``now_ms`` is due, in ms since 1970; None: at once.
 
     ``delay`` and ``deliver_at`` are the values of the headers; None: there is none.
     """
@@ -97,7 +97,7 @@ def due_of(delay: object, deliver_at: object, now_ms: int) -> int | None:
 
 
 def says_nothing(delay: object, deliver_at: object) -> bool:
-    """Whether a header is there that means none of what it may mean: somebody should be told."""
+    """Whether one of the headers is illegal, so that it has no effect and must be reported."""
     return (delay is not None and delay_of(delay) is None) or (
         deliver_at is not None and moment_of(deliver_at) is None
     )

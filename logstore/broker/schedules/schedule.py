@@ -48,12 +48,12 @@ class Schedule:
 
     @property
     def unwritten(self) -> int:
-        """Entries that the index lacks, or has too many."""
+        """The number of entries to add to the index, or to remove from it."""
         return len(self._new) + len(self._writing) + len(self._gone) + len(self._removing)
 
     @property
     def first_new(self) -> int:
-        """The lowest offset that is on no way to the index; above all where there is none."""
+        """The lowest offset that is not being written to the index; NO_OFFSET if there is none."""
         return min(self._new, default=NO_OFFSET)
 
     @property
@@ -63,22 +63,22 @@ class Schedule:
 
     @property
     def out(self) -> int:
-        """Entries that are given out, and not done with."""
+        """The number of entries that were taken and are not done."""
         return len(self._out)
 
     @property
     def complete(self) -> bool:
-        """Whether all that waits is in memory."""
+        """Whether all waiting entries are in memory."""
         return self._horizon is None
 
     @property
     def near(self) -> int:
-        """Entries in memory that wait."""
+        """The number of waiting entries in memory."""
         return len(self._near) - len(self._cancelled)
 
     @property
     def next_ms(self) -> int | None:
-        """When the next one is due; None: nothing waits, as far as is known."""
+        """When the next entry is due; None: none is known."""
         self._tidy()
         return self._near[0].due_ms if self._near else None
 
@@ -87,28 +87,28 @@ class Schedule:
             self._cancelled.discard(heappop(self._near).offset)
 
     def is_out(self, offset: int) -> bool:
-        """Whether it is given out."""
+        """Whether the entry was taken and is not done."""
         return offset in self._out
 
     def first(self, most: int) -> list[Entry]:
-        """The first in memory, in order."""
+        """Return the first ``most`` entries in memory, in order."""
         found = sorted(it for it in self._near if it.offset not in self._cancelled)
         return found[:most]
 
     def new_from(self, first: Entry) -> list[Entry]:
-        """Those that the index may not have yet, from there on, in order; for who lists."""
+        """Return the entries from ``first`` on that the index may lack, in order; for listings."""
         both = {**self._new, **self._writing}
         entries = (Entry(due_ms, offset) for offset, due_ms in both.items())
         return sorted(it for it in entries if it >= first and it.offset not in self._out)
 
     def is_gone(self, offset: int) -> bool:
-        """Whether it is done with though the index may have it."""
+        """Whether the entry is done although the index may still have it."""
         return offset in self._gone or offset in self._removing
 
     # What happens
 
     def add(self, due_ms: int, offset: int) -> None:
-        """A record that waits, new here."""
+        """Add a new waiting record."""
         self._new[offset] = due_ms
         self._put(Entry(due_ms, offset))
 
@@ -119,7 +119,7 @@ class Schedule:
                 self._shorten()
 
     def _shorten(self) -> None:
-        """Keep those that are due first; the others are in the index, or will be."""
+        """Keep only the entries that are due first; the others are in the index, or will be."""
         kept = sorted(it for it in self._near if it.offset not in self._cancelled)
         self._cancelled.clear()
         if len(kept) > self._near_max:
@@ -128,7 +128,7 @@ class Schedule:
         self._near = kept  # sorted is a heap
 
     def due(self, now_ms: int, most: int) -> list[Entry]:
-        """Give out those whose time has come, in order: ``done`` or ``back`` follows for each."""
+        """Take up to ``most`` due entries, in order; ``done`` or ``back`` must follow for each."""
         found: list[Entry] = []
         while len(found) < most:
             self._tidy()
@@ -140,7 +140,7 @@ class Schedule:
         return found
 
     def done(self, offsets: Iterable[int]) -> None:
-        """These, which were given out, are done with for good."""
+        """Note that these taken entries are done for good."""
         for offset in offsets:
             self._done(Entry(self._out.pop(offset), offset))
 
@@ -149,7 +149,7 @@ class Schedule:
             self._gone[entry.offset] = entry.due_ms
 
     def back(self, offsets: Iterable[int]) -> None:
-        """These, which were given out, wait again."""
+        """Let these taken entries wait again."""
         for offset in offsets:
             self._put_back(Entry(self._out.pop(offset), offset))
 
@@ -162,7 +162,7 @@ class Schedule:
         heappush(self._near, entry)
 
     def take(self, entry: Entry) -> None:
-        """Give out this one before its time: it is there, and not given out."""
+        """Take a waiting entry before its time."""
         assert entry.offset not in self._out
         if self._horizon is None or entry < self._horizon:
             self._cancelled.add(entry.offset)
@@ -171,7 +171,9 @@ class Schedule:
     # The index
 
     def begin_write(self, most: int) -> Changes | None:
-        """What the index is to be told, some of it; ``wrote`` follows. None: nothing, or busy."""
+        """Return some changes for the index; ``wrote`` must follow. None: there are none, or it is
+        busy.
+        """
         if self.busy or not (self._new or self._gone):
             return None
         self._writing, self._new = _split(self._new, most)
@@ -179,7 +181,7 @@ class Schedule:
         return Changes(_entries(self._writing), _entries(self._removing))
 
     def wrote(self, *, kept: bool) -> None:
-        """The index has it; or nothing of it, and it is tried again."""
+        """Note that the index has the changes; or none of them, and they are tried again."""
         if not kept:
             back = {o: due for o, due in self._writing.items() if o not in self._gone}
             for offset in self._writing.keys() - back.keys():
@@ -190,11 +192,11 @@ class Schedule:
 
     @property
     def wants_more(self) -> bool:
-        """Whether entries of the index are to be loaded."""
+        """Whether entries must be loaded from the index."""
         return self._horizon is not None and len(self._near) <= self._near_max // LOW_PART
 
     def begin_load(self) -> Entry | None:
-        """Where to read the index from; ``loaded`` follows. None: not now."""
+        """Return where to read the index from; ``loaded`` must follow. None: not now."""
         if self.busy or not self.wants_more:
             return None
         self._loading = self._horizon
@@ -207,8 +209,10 @@ class Schedule:
         more: bool,
         settled: Callable[[int], bool] = lambda offset: False,
     ) -> None:
-        """What the index has from there on, in order; ``more``: behind these. ``settled``: by its
-        offset, whether it is done with, which an earlier process did not tell the index.
+        """Add entries from the index, in order; ``more``: others follow.
+
+        ``settled``: returns, by offset, whether an entry is done although the index still has it,
+        after an earlier process.
         """
         before, self._loading = self._loading, None
         assert before is not None
@@ -236,7 +240,7 @@ class Schedule:
             self._shorten()
 
     def failed(self) -> None:
-        """The index could not be read: it is tried again."""
+        """Note that the index could not be read: it is tried again."""
         self._loading = None
 
 

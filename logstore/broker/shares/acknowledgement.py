@@ -43,10 +43,10 @@ _upto = attrgetter("upto")
 
 
 def said(batches: Sequence[Acknowledged], *, renews: bool = True) -> list[Said]:
-    """All that a member says, ascending; neighbours of one type are one.
+    """Return all acknowledgements of a request, ascending; adjacent ones of one type are joined.
 
-    Raises Refused, and nothing is said. Batches ascend and lie apart. ``renews``: it may ask for
-    more time.
+    ``renews``: renewals are allowed. The batches must ascend and be disjoint. Raises Refused; then
+    none counts.
     """
     found: list[Said] = []
     at = -1
@@ -91,10 +91,10 @@ def _runs(batch: Acknowledged) -> Iterator[Said]:
 
 
 def cut(told: Sequence[Said], start: int, end: int) -> Sequence[Said]:
-    """What is said of offsets from ``start`` on. Raises Refused.
+    """Return the acknowledgements of offsets from ``start`` on. Raises Refused.
 
-    Only what lies below ``end`` was given out. Of what lies below ``start`` all is done with,
-    whatever is said of it (as Kafka has it).
+    Only offsets below ``end`` were delivered. Those below ``start`` are settled, and
+    acknowledgements of them are ignored, as in Kafka.
     """
     if told and told[-1].upto > end:
         raise Refused(

@@ -37,19 +37,19 @@ class Locks:
 
     @property
     def deadline_ms(self) -> int | None:
-        """When the first of them is over; None: none ever is."""
+        """The earliest deadline; None: there is none."""
         first = min((it.deadline_ms for it in self._locks), default=NEVER)
         return None if first == NEVER else first
 
     def put(self, lock: Lock) -> None:
-        """Offsets that nobody has."""
+        """Lock offsets that no one holds."""
         at = bisect_right(self._locks, lock.first, key=_first)
         assert at == 0 or self._locks[at - 1].upto <= lock.first
         assert at == len(self._locks) or lock.upto <= self._locks[at].first
         self._locks.insert(at, lock)
 
     def owned(self, first: int, upto: int, owner: str) -> bool:
-        """Whether all of these are the owner's."""
+        """Whether all of these offsets are locked by the owner."""
         begin = max(0, bisect_right(self._locks, first, key=_first) - 1)
         for at in range(begin, len(self._locks)):
             lock = self._locks[at]
@@ -62,11 +62,11 @@ class Locks:
         return first >= upto
 
     def drop(self, first: int, upto: int) -> list[Lock]:
-        """Nobody has these any more: those of them that somebody had."""
+        """Unlock these offsets; return the locks that existed."""
         return self.swap(first, upto, ())
 
     def swap(self, first: int, upto: int, new: Iterable[Lock]) -> list[Lock]:
-        """In their place come others, apart and ascending."""
+        """Replace the locks of these offsets by others, disjoint and ascending."""
         begin = max(0, bisect_right(self._locks, first, key=_first) - 1)
         if begin < len(self._locks) and self._locks[begin].upto <= first:
             begin += 1
@@ -87,7 +87,7 @@ class Locks:
         return dropped
 
     def take(self, which: Callable[[Lock], bool]) -> list[Lock]:
-        """Those that fit, which are held no more."""
+        """Remove and return the locks for which ``which`` is true."""
         taken = [it for it in self._locks if which(it)]
         if taken:
             self._locks = [it for it in self._locks if not which(it)]

@@ -90,7 +90,7 @@ class SharePartition:
     """A partition for one group. Calls are made one at a time; times are of a monotonic clock."""
 
     def __init__(self, settlement: Settlement, limits: Limits) -> None:
-        """``settlement``: as the journal has it, so that nothing is out."""
+        """``settlement``: from the journal, so that no records are out."""
         assert not settlement.out
         self.limits = limits
         self.settlement = settlement
@@ -100,12 +100,12 @@ class SharePartition:
 
     @property
     def start(self) -> int:
-        """The first offset that is not done with (SPSO)."""
+        """The first offset that is not settled (SPSO)."""
         return self.settlement.floor
 
     @property
     def end(self) -> int:
-        """The offset after the last that was ever given out (SPEO)."""
+        """The offset after the last one that was ever delivered (SPEO)."""
         return self.settlement.cursor
 
     @property
@@ -115,19 +115,19 @@ class SharePartition:
 
     @property
     def runs(self) -> int:
-        """How many runs of records are out: what a look at all of them costs."""
+        """The number of locked runs: the cost of a look at all of them."""
         return len(self._locks)
 
     def lag(self, end: int) -> int:
-        """How many are not done with, of a log that ends here."""
+        """Return the number of unsettled records, if the log ends here."""
         return self.settlement.ready(end) + self.settlement.out
 
     def available(self, below: int) -> bool:
-        """Whether there is anything to acquire. New offsets only while not too many are out."""
+        """Whether records can be acquired. New offsets only while not too many are out."""
         return self.settlement.back > 0 or self.end < self._below(below)
 
     def head(self, below: int) -> int | None:
-        """What ``acquire`` would give first; None: nothing."""
+        """Return the offset that ``acquire`` would return first, or None."""
         return self.settlement.head(self._below(below))
 
     def _below(self, below: int) -> int:
@@ -138,12 +138,12 @@ class SharePartition:
     def acquire(
         self, owner: str, n: int, below: int, now_ms: int, ends: Sequence[int] = ()
     ) -> list[Acquired]:
-        """The first ``n`` that are available, none of them from ``below`` on.
+        """Acquire the first ``n`` available records below ``below``.
 
-        ``ends``: those of batches, ascending: what is new goes on to the next of them, as a client
-        would not get half a batch (batch-optimized, KIP-1206); without, ``n`` is exact. Records
-        that were delivered so often that one of them may be what its members fail at come by
-        themselves, in ever smaller numbers.
+        ``ends``: of batches, ascending: new records then go up to the next end, since a client gets
+        whole batches (batch-optimized, KIP-1206); without it, ``n`` is exact. Records that were
+        delivered so often that one of them may make members fail come alone, in ever smaller
+        numbers.
         """
         found: list[Acquired] = []
         poison = self._poison()
@@ -171,14 +171,14 @@ class SharePartition:
         return max(_POISON_MIN, (self.limits.deliveries + 1) // 2)
 
     def isolated(self, found: Sequence[Acquired]) -> bool:
-        """Whether these are some of which one may be what its members fail at: nothing goes along.
+        """Whether one of these records may make members fail, so that they are delivered alone.
 
-        ``found``: as ``acquire`` gave it.
+        ``found``: from ``acquire``.
         """
         return any(it.deliveries > self._poison_from for it in found)
 
     def _poison(self) -> list[tuple[int, int, int]]:
-        """What is back and was delivered often: ranges, each with how often."""
+        """Return ranges of returned records that were delivered often, each with its count."""
         if self.settlement.back == 0:
             return []
         least = self._poison_from
@@ -191,7 +191,7 @@ class SharePartition:
         )
 
     def _halved(self, n: int, failures: int) -> int:
-        """How many go together that have failed so often."""
+        """Return how many records go together that have failed so often."""
         if failures >= self.limits.deliveries - 1:
             return 1
         return max(1, n >> failures - self._poison_from + 1)
@@ -217,9 +217,9 @@ class SharePartition:
     # What members say
 
     def acknowledge(self, owner: str, told: Sequence[Said], now_ms: int) -> Acknowledging:
-        """All of it, or nothing: the journal is to have ``changed``, and then ``done`` is called.
+        """Acknowledge all or none: the caller journals ``changed``, then calls ``done``.
 
-        More time is given at once. Raises Refused, InvalidRecordState.
+        Renewals take effect at once. Raises Refused, InvalidRecordState.
         """
         told = cut(told, self.start, self.end)
         if not self.limits.renews and any(it.type is Type.RENEW for it in told):
@@ -258,7 +258,7 @@ class SharePartition:
         return Acknowledging(Changed(settled, failed, dead, letters), released, limit, locks)
 
     def _locked(self, owner: str, told: Sequence[Said], now_ms: int) -> list[Lock]:
-        """Who has what after that: the member what it has more time for, and nobody the others."""
+        """Return the locks after the acknowledgement: only renewed records stay locked."""
         locks: list[Lock] = []
         for first, upto, kind in told:
             if kind is Type.RENEW:
@@ -270,7 +270,7 @@ class SharePartition:
         return locks
 
     def _once_more(self, bits: Bits) -> ByCount:
-        """How often each will have failed."""
+        """Return the number of failures of each record, increased by 1."""
         found: ByCount = {}
         first = bits.copy()
         for count, those in self.settlement.failures_of(bits).items():
@@ -282,7 +282,7 @@ class SharePartition:
         return found
 
     def done(self, said: Acknowledging) -> None:
-        """The journal has it. Those that are dead are to be ``bury``-ed."""
+        """Apply an acknowledgement that is journaled. Dead records must be passed to ``bury``."""
         for it in said.locks:
             self._locks.drop(it.first, it.upto)
         for block, mask in said.changed.settled.items():
@@ -294,18 +294,20 @@ class SharePartition:
             self.settlement.release_bits(block << BLOCK_SHIFT, mask, dead_at=said.limit)
 
     def undo(self, said: Acknowledging) -> None:
-        """The journal has not taken it: the member has them as before, and perhaps too long."""
+        """Undo an acknowledgement that could not be journaled: the member holds the
+        records again.
+        """
         for it in said.locks:
             self._locks.drop(it.first, it.upto)
             self._locks.put(it)
 
     def release(self, owner: str) -> Changed:
-        """The member's session has ended: all that it has is available again, or dead."""
+        """Release all records of a member whose session has ended: they are available, or dead."""
         assert owner != _NOBODY
         return self._released(_bits(self._locks.take(lambda it: it.owner == owner)))
 
     def expire(self, now_ms: int) -> Changed:
-        """The same of what members have had for too long."""
+        """Release the records that members have held too long."""
         return self._released(_bits(self._locks.take(lambda it: it.deadline_ms <= now_ms)))
 
     def _released(self, bits: Bits) -> Changed:
@@ -316,9 +318,9 @@ class SharePartition:
         return Changed({}, self.settlement.failures_of(bits), dead, self.limits.letters)
 
     def overdue(self) -> Changed:
-        """What is available although it has failed often enough: it is dead, too.
+        """Return available records that have reached the delivery limit: they are dead too.
 
-        So it is after a start in which nobody had buried it, and where the limit is lower now.
+        There are some after a start before they were buried, or if the limit was lowered.
         """
         dead: Bits = {}
         for first, upto, count in self._poison():
@@ -328,7 +330,7 @@ class SharePartition:
         return Changed({}, {}, dead, self.limits.letters)
 
     def deaths(self, dead: Bits) -> list[Death]:
-        """Why each of these died, ascending."""
+        """Return why each of these records died, ascending."""
         found: list[Death] = []
         for count, bits in self.settlement.failures_of(dead).items():
             rejected = count >= REJECTED
@@ -337,16 +339,16 @@ class SharePartition:
         return sorted(found)
 
     def bury(self, dead: Bits) -> None:
-        """Those that were dead are done with."""
+        """Settle dead records."""
         for block, mask in dead.items():
             self.settlement.settle_bits(block << BLOCK_SHIFT, mask)
 
     # What the log says
 
     def skip(self, first: int, upto: int) -> Purged:
-        """What is available of these is no record for any member: control, aborted, or a gap.
+        """Settle available offsets that have no record for members: control, aborted, or a gap.
 
-        What was never given out is settled if ``first`` is not above it.
+        Offsets that were never delivered are settled if ``first`` is not above the end.
         """
         back: Bits = {}
         for it in self.settlement.take_between(first, min(upto, self.end)):
@@ -356,14 +358,14 @@ class SharePartition:
         return Purged(back, begin, self.settlement.skip(upto) if first <= begin else 0)
 
     def trim(self, start: int) -> Purged:
-        """The log begins here. What members have from below stays theirs until they are done."""
+        """Note that the log begins here. Members keep records below that they hold."""
         gone = self.settlement.purge(start)
         self.settlement.removed.forget(start)  # nobody asks
         return gone
 
 
 def join(bits: Bits, more: Bits) -> None:
-    """Put all of the other set into the first."""
+    """Add the second set to the first."""
     for block, mask in more.items():
         bits[block] = bits.get(block, 0) | mask
 
@@ -379,7 +381,10 @@ def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _within(locks: Sequence[Lock], new: Sequence[Lock]) -> list[Lock]:
-    """What of the locks is nobody's now; both are of the same offsets in a row."""
+    """Return the parts of the old locks that the new ones no longer cover.
+
+    Both are of the same consecutive offsets.
+    """
     found: list[Lock] = []
     at = 0
     for first, upto, owner, _ in new:

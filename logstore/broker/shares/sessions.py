@@ -41,7 +41,7 @@ class ShareSession:
         self.places: dict[TopicPartition, None] = {}  # that it reads, in the order of their turns
 
     def change(self, more: Iterable[TopicPartition], fewer: Iterable[TopicPartition]) -> None:
-        """It reads more partitions, and then fewer. Raises Refused where these are too many."""
+        """Add partitions, then remove some. Raises Refused if there are too many."""
         places = self.places | dict.fromkeys(more)
         for it in fewer:
             places.pop(it, None)
@@ -53,7 +53,7 @@ class ShareSession:
         self.places = places
 
     def served(self, place: TopicPartition) -> None:
-        """It has got records of this one: others come first the next time."""
+        """Note that the partition was served: others come first the next time."""
         if place in self.places:
             del self.places[place]
             self.places[place] = None
@@ -73,13 +73,13 @@ class Sessions:
         return len(self._sessions)
 
     def lives(self, owner: str) -> bool:
-        """Whether records may still be its."""
+        """Whether the owner may still hold records."""
         return owner in self._owners
 
     def begin(
         self, group: str, member: str, connection: object, places: Iterable[TopicPartition]
     ) -> ShareSession:
-        """A request with epoch 0; a session that the member has is over.
+        """Begin a session (epoch 0), which ends an existing one of the member.
 
         Raises TooManyShareSessions, Refused.
         """
@@ -100,14 +100,14 @@ class Sessions:
         return new
 
     def find(self, group: str, member: str) -> ShareSession:
-        """Raises ShareSessionNotFound."""
+        """Return the session. Raises ShareSessionNotFound."""
         it = self._sessions.get((group, member))
         if it is None:
             raise ShareSessionNotFound(f"member {member!r} of share group {group!r} has no session")
         return it
 
     def go_on(self, group: str, member: str, epoch: int) -> ShareSession:
-        """A request with that epoch, which is none that begins or ends a session.
+        """Continue a session by a request with this epoch, not one that begins or ends it.
 
         Raises ShareSessionNotFound, InvalidShareSessionEpoch.
         """
@@ -121,7 +121,9 @@ class Sessions:
         return it
 
     def end(self, session: ShareSession) -> bool:
-        """It is over; whether it was not before: all that its owner has is to be released."""
+        """End the session; return False if it had ended. The caller releases its
+        owner's records.
+        """
         if session.over:
             return False
         self._forget(session)
@@ -130,7 +132,7 @@ class Sessions:
         return True
 
     def of(self, connection: object) -> list[ShareSession]:
-        """Those that came by it."""
+        """Return the sessions of this connection."""
         return list(self._by_connection.get(connection, ()))
 
     def _forget(self, session: ShareSession) -> None:

@@ -19,7 +19,7 @@ class Deadlines:
         return len(self._at)
 
     def set(self, name: str, at: int) -> None:
-        """From then on it is due."""
+        """Set the deadline of this name."""
         self._at[name] = at
         heappush(self._heap, (at, name))
         if len(self._heap) > 2 * len(self._at) + _SPARE:
@@ -27,17 +27,17 @@ class Deadlines:
             heapify(self._heap)
 
     def drop(self, name: str) -> None:
-        """It is not waited for."""
+        """Remove the deadline of this name."""
         self._at.pop(name, None)
 
     @property
     def next(self) -> int | None:
-        """When the first is due."""
+        """The earliest deadline; None: there is none."""
         self._tidy()
         return self._heap[0][0] if self._heap else None
 
     def due(self, now: int) -> str | None:
-        """One whose time is over; it is waited for no more. None: there is none."""
+        """Remove and return a name whose deadline has passed; None: there is none."""
         self._tidy()
         if not self._heap or self._heap[0][0] > now:
             return None

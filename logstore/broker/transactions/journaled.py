@@ -66,30 +66,30 @@ class Journaled:
         self._next = 0  # the place after the last that was read
 
     def __bool__(self) -> bool:
-        """Whether it knows more than a new one."""
+        """Whether there is any state."""
         return bool(self._ids or self._decisions or self._committed or self.staged.producers())
 
     def ids(self) -> list[TransactionalId]:
-        """All that are known."""
+        """Return all known ids."""
         return list(self._ids.values())
 
     # Decisions
 
     def unfinished(self) -> list[int]:
-        """The places of those that may be missing in some partition, in their order."""
+        """Return the places of decisions that may be missing in some partition, in order."""
         return sorted(self._decisions)
 
     def committed(self) -> list[tuple[int, Committed]]:
-        """Offsets that groups may not have yet, in their order, each with its record's place.
+        """Return offsets that may not be stored yet, in order, each with its record's place.
 
-        What a group has committed behind that place, and has, stays. What was dropped behind it is
-        left out, for the group may have had and lost it.
+        Offsets that the group has stored from a later place stay. Offsets that were dropped later
+        are left out, since the group may have stored and then lost them.
         """
         self._leave_out()
         return [(place, it) for place, those in sorted(self._committed.items()) for it in those]
 
     def newest(self) -> list[tuple[int, Committed]]:
-        """The same, but for what groups have committed again."""
+        """Return offsets that may not be stored yet, without those committed again later."""
         found, known = list[tuple[int, Committed]](), set[tuple[str, bytes, int]]()
         for place, (group, offsets) in reversed(self.committed()):
             new = {(group, it.topic_id, it.partition): it for it in offsets}
@@ -100,10 +100,10 @@ class Journaled:
         return found[::-1]
 
     def finish(self, place: int) -> None:
-        """What the record says is done. It may not be read yet.
+        """Note that the record is carried out. It may not be read yet.
 
-        A decision is synced in all of its partitions, or they are gone; what it has committed, or
-        was committed outside (O), its groups have durably.
+        A decision is synced in all of its partitions, or they are deleted; the offsets that it has
+        committed, or that were committed outside (O), are durable in their groups.
         """
         if place >= self._next:
             self._early.add(place)
@@ -111,16 +111,16 @@ class Journaled:
         self._committed.pop(place, None)
 
     def lowest(self, below: int) -> int:
-        """The lowest place of a record that is needed; ``below`` where none is lower."""
+        """Return the lowest place of a needed record, or ``below`` if none is lower."""
         return min([below, *self._decisions])
 
     # Records
 
     def apply(self, key: bytes, value: bytes, place: int) -> list[Committed]:
-        """What the record at this place says, and the offsets that are committed by it.
+        """Apply the record at this place; return the offsets that it commits.
 
-        ``finish`` is to be told once there is no more to do: of decisions that have partitions, and
-        of all that commits offsets. Raises CorruptStore, SchemaTooNew; the state is of no use then.
+        ``finish`` must be called once decisions with partitions and commits of offsets are carried
+        out. Raises CorruptStore, SchemaTooNew; the state must not be used after that.
         """
         step = _STEPS.get(key[:1])
         if step is None:
@@ -167,7 +167,7 @@ class Journaled:
         return []
 
     def _leave_out(self) -> None:
-        """Of what was committed, all that was dropped later."""
+        """Remove committed offsets that were dropped later."""
         drops, self._drops = self._drops, []
         dropped: dict[tuple[str, bytes | None, int | None], int] = {}  # the last place of each
         for group, places, place in drops:
@@ -249,7 +249,7 @@ class Journaled:
 
     @classmethod
     def decode(cls, kept: bytes) -> "Journaled":
-        """What ``encode`` gave. Raises CorruptStore, SchemaTooNew."""
+        """Decode what ``encode`` returned. Raises CorruptStore, SchemaTooNew."""
         data = Packed(kept, "what is kept of transactions beside the journal")
         found = data.byte()
         if found != FORMAT:
@@ -285,7 +285,7 @@ class Journaled:
 def _dropped_at(
     dropped: Mapping[tuple[str, bytes | None, int | None], int], group: str, it: Offset
 ) -> int:
-    """The place where it was last; -1: it was not."""
+    """Return the place where the offset was last dropped; -1: never."""
     topic_id, partition = it.topic_id, it.partition
     whole = dropped.get((group, None, None), -1)
     return max(

@@ -20,7 +20,7 @@ class Asked(NamedTuple):
     nothing: bool  # no id is in any of the states that were named
 
     def of(self, ids: Iterable[TransactionalId], now_ms: int) -> Iterator[TransactionalId]:
-        """Those of the ids that are asked for."""
+        """Yield the ids that match."""
         for it in ids:
             if (
                 not self.nothing
@@ -42,7 +42,7 @@ def asked(
     duration_ms: int = -1,
     pattern: Any = None,  # noqa: ANN401  re2 ships no type information
 ) -> tuple[Asked, list[str]]:
-    """What a request says, and those of its states that nobody knows."""
+    """Return the parsed request, and its unknown states."""
     known = frozenset(BY_WIRE_NAME[it] for it in states if it in BY_WIRE_NAME)
     unknown = [it for it in states if it not in BY_WIRE_NAME]
     return Asked(

@@ -105,12 +105,12 @@ class Decision(NamedTuple):
 
     @property
     def producer_epoch(self) -> int:
-        """That of what was written, and staged, in the transaction."""
+        """The epoch of records and staged offsets of the transaction."""
         return self.epoch - 1 if self.version == TV2 else self.epoch
 
 
 def decision_of(it: TransactionalId, parts: Sequence[Part] = ()) -> Decision:
-    """What is decided of an id that is about to commit or to abort."""
+    """Return the decision of an id that is about to commit or abort."""
     rotates = it.next_pid != NO_PID
     return Decision(
         it.pid,
@@ -125,9 +125,9 @@ def decision_of(it: TransactionalId, parts: Sequence[Part] = ()) -> Decision:
 
 
 def abandoned(pid: int, epoch: int, at_ms: int, parts: Sequence[Part]) -> Decision:
-    """The abort of what is open in some logs, and of no transaction that is known any more.
+    """Return the abort of a transaction that is open in some logs, and no longer known.
 
-    Its producer was fenced, or its id is expired; neither is changed by this.
+    Its producer was fenced, or its id has expired; neither is changed by this.
     """
     return Decision(pid, epoch, Outcome.ABORT, TV1, pid, epoch, at_ms, tuple(parts))
 
@@ -136,32 +136,32 @@ def abandoned(pid: int, epoch: int, at_ms: int, parts: Sequence[Part]) -> Decisi
 
 
 def known_key(name: str) -> bytes:
-    """Of the records of a transactional id."""
+    """Return the key of the records of a transactional id."""
     return KNOWN + name.encode()
 
 
 def staged_key(pid: int) -> bytes:
-    """Of the offsets of a producer."""
+    """Return the key of the staged offsets of a producer."""
     return STAGED + packed(pid)
 
 
 def overtaken_key(group: str) -> bytes:
-    """Of what a group has committed otherwise."""
+    """Return the key of offsets that a group has committed outside of transactions."""
     return OVERTAKEN + group.encode()
 
 
 def dropped_key(group: str = "") -> bytes:
-    """Of what a group, or every one, will not have."""
+    """Return the key of offsets that a group will not get; an empty group: all groups."""
     return DROPPED + group.encode()
 
 
 def decided_key(pid: int) -> bytes:
-    """Of the ends of a producer's transactions."""
+    """Return the key of the decisions of a producer's transactions."""
     return DECIDED + packed(pid)
 
 
 def name_of(key: bytes) -> str:
-    """The transactional id, or group, of a key. Raises CorruptStore."""
+    """Return the transactional id, or group, of a key. Raises CorruptStore."""
     data = Packed(key[1:], _key(key))
     name = _text(data, data.rest())
     if not name and key[:1] != DROPPED:
@@ -170,7 +170,7 @@ def name_of(key: bytes) -> str:
 
 
 def pid_of(key: bytes) -> int:
-    """The producer of a key. Raises CorruptStore."""
+    """Return the producer id of a key. Raises CorruptStore."""
     data = Packed(key[1:], _key(key))
     pid = data.number()
     _end(data)
@@ -185,7 +185,7 @@ def _key(key: bytes) -> str:
 
 
 def encode_known(it: TransactionalId) -> bytes:
-    """Of an id that has another producer."""
+    """Encode an id with its producer."""
     return _PRODUCER.pack(
         it.pid,
         it.epoch,
@@ -198,7 +198,7 @@ def encode_known(it: TransactionalId) -> bytes:
 
 
 def decode_known(value: bytes, name: str, what: str) -> TransactionalId | None:
-    """What ``encode_known`` was given; None: it is expired. Raises CorruptStore."""
+    """Decode what ``encode_known`` returned; None: the id has expired. Raises CorruptStore."""
     if not value:
         return None
     data = Packed(value, what)
@@ -208,7 +208,7 @@ def decode_known(value: bytes, name: str, what: str) -> TransactionalId | None:
 
 
 def read_known(data: Packed, name: str) -> TransactionalId:
-    """The same, of what more follows."""
+    """Decode an id from bytes that are followed by others."""
     pid, epoch, last_epoch, previous_pid, timeout_ms, version, at_ms = _PRODUCER.unpack(
         data.bytes(_PRODUCER.size)
     )
@@ -227,14 +227,14 @@ def read_known(data: Packed, name: str) -> TransactionalId:
 
 
 def encode_staged(staged: Offsets) -> bytes:
-    """Offsets that are pending."""
+    """Encode pending offsets."""
     group = staged.group.encode()
     head = (packed(staged.epoch), packed(staged.at_ms), packed(len(group)), group)
     return b"".join(head) + encode_offsets(staged.offsets)
 
 
 def decode_staged(value: bytes, what: str) -> Offsets:
-    """What ``encode_staged`` was given. Raises CorruptStore."""
+    """Decode what ``encode_staged`` returned. Raises CorruptStore."""
     data = Packed(value, what)
     epoch, at_ms = data.number(), data.number()
     if epoch > EXHAUSTED:
@@ -254,7 +254,7 @@ def encode_offsets(offsets: Sequence[Offset]) -> bytes:
 
 
 def encode_offset(it: Offset) -> tuple[bytes, ...]:
-    """One of them, in parts."""
+    """Encode an offset, in parts."""
     assert len(it.topic_id) == TOPIC_ID_BYTES
     metadata = it.metadata.encode()
     return (
@@ -268,7 +268,7 @@ def encode_offset(it: Offset) -> tuple[bytes, ...]:
 
 
 def decode_offsets(value: bytes, what: str) -> tuple[Offset, ...]:
-    """What ``encode_offsets`` was given. Raises CorruptStore."""
+    """Decode what ``encode_offsets`` returned. Raises CorruptStore."""
     return _offsets(Packed(value, what))
 
 
@@ -285,7 +285,7 @@ def _offsets(data: Packed) -> tuple[Offset, ...]:
 
 
 def read_offset(data: Packed) -> Offset:
-    """One of many."""
+    """Decode an offset from bytes that are followed by others."""
     topic_id, partition = data.bytes(TOPIC_ID_BYTES), _partition(data)
     offset, leader_epoch = data.number(), data.number() - 1
     if leader_epoch > LEADER_EPOCH_MAX:
@@ -294,7 +294,7 @@ def read_offset(data: Packed) -> Offset:
 
 
 def encode_dropped(places: Sequence[Place]) -> bytes:
-    """Partitions, or topics, whose pending offsets are dropped; none: all."""
+    """Encode partitions or topics whose pending offsets are dropped; empty: all."""
     parts: list[bytes] = []
     for topic_id, partition in places:
         assert len(topic_id) == TOPIC_ID_BYTES
@@ -303,7 +303,7 @@ def encode_dropped(places: Sequence[Place]) -> bytes:
 
 
 def decode_dropped(value: bytes, what: str) -> tuple[Place, ...]:
-    """What ``encode_dropped`` was given. Raises CorruptStore."""
+    """Decode what ``encode_dropped`` returned. Raises CorruptStore."""
     data = Packed(value, what)
     found: list[Place] = []
     while data:
@@ -315,7 +315,7 @@ def decode_dropped(value: bytes, what: str) -> tuple[Place, ...]:
 
 
 def encode_decision(it: Decision, more: Sequence[bytes] = ()) -> bytes:
-    """How a transaction ends. ``more``: parts that ``it`` lacks, as ``encode_parts`` gives them."""
+    """Encode the end of a transaction. ``more``: further parts, from ``encode_parts``."""
     head = _DECISION.pack(
         it.epoch, it.outcome, it.version, it.next_pid, it.next_epoch, it.at_ms
     )  # fmt: skip
@@ -323,7 +323,7 @@ def encode_decision(it: Decision, more: Sequence[bytes] = ()) -> bytes:
 
 
 def encode_parts(parts: Sequence[Part]) -> bytes:
-    """Where a transaction has written, or some of it."""
+    """Encode partitions to which a transaction has written."""
     found: list[bytes] = []
     for topic_id, partition, first in parts:
         assert len(topic_id) == TOPIC_ID_BYTES
@@ -332,7 +332,7 @@ def encode_parts(parts: Sequence[Part]) -> bytes:
 
 
 def decode_decision(value: bytes, pid: int, what: str) -> Decision:
-    """What ``encode_decision`` was given. Raises CorruptStore, SchemaTooNew."""
+    """Decode what ``encode_decision`` returned. Raises CorruptStore, SchemaTooNew."""
     data = Packed(value, what)
     epoch, outcome, version, next_pid, next_epoch, at_ms = _DECISION.unpack(
         data.bytes(_DECISION.size)
@@ -361,7 +361,7 @@ def _partition(data: Packed) -> int:
 
 
 def read_text(data: Packed) -> str:
-    """Text with its length before it. Raises CorruptStore."""
+    """Decode text with its length before it. Raises CorruptStore."""
     return _text(data, data.bytes(data.number()))
 
 
@@ -378,7 +378,7 @@ def _end(data: Packed) -> None:
 
 
 def unknown(key: bytes) -> SchemaTooNew:
-    """What to raise for a key whose letter is none of these."""
+    """Return the error for a key with an unknown letter."""
     return SchemaTooNew(
         f"the journal has a record with the key {key[:16]!r}, which this logstore does not know: "
         f"open the store with the one that wrote it"

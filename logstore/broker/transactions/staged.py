@@ -60,7 +60,7 @@ class _OfTopic:
         self.last = -1  # the highest place that any has, or had
 
     def put(self, pid: int, it: _Pending) -> _Pending | None:
-        """What the producer had before."""
+        """Stage an offset; return the producer's earlier one, or None."""
         of_partition = self.partitions.setdefault(it.offset.partition, {})
         before = of_partition.get(pid)
         of_partition[pid] = it
@@ -70,7 +70,7 @@ class _OfTopic:
         return before
 
     def take(self, pid: int, partition: int) -> _Pending:
-        """The same, which is pending no more."""
+        """Remove and return a staged offset."""
         of_partition = self.partitions[partition]
         it = of_partition.pop(pid)
         if not of_partition:
@@ -132,19 +132,22 @@ class Staged:
     # What there is
 
     def has_room(self, size: int) -> bool:
-        """Whether so many bytes may be staged, too."""
+        """Whether ``size`` more bytes may be staged."""
         return self.bytes + self._dropped * _KEY_BYTES + size <= BYTES_MAX
 
     def has(self, group: str) -> bool:
-        """Whether anything of the group is pending."""
+        """Whether the group has pending offsets."""
         return group in self._groups
 
     def partitions(self, group: str) -> Collection[_Partition]:
-        """Those of the group whose committed offset may be about to change (KIP-447), for now."""
+        """Return the group's partitions whose committed offset may be about to change (KIP-447).
+
+        It is a view that holds for now.
+        """
         return _Partitions(self._groups.get(group, {}))
 
     def overtakes(self, group: str, partitions: Collection[_Partition]) -> bool:
-        """Whether offsets that the group commits in no transaction are to be told to ``overtake``.
+        """Whether offsets that the group commits outside of transactions must go to ``overtake``.
 
         Each partition is its topic's id and its number.
         """
@@ -155,16 +158,16 @@ class Staged:
         )
 
     def producers(self) -> list[tuple[int, int, int]]:
-        """Those whose transactions have had offsets: id, epoch, and since when (ms)."""
+        """Return the producers with offsets in their transaction: id, epoch, and begin in ms."""
         return [(pid, it.epoch, it.since_ms) for pid, it in self._transactions.items()]
 
     def count(self, pid: int) -> int:
-        """How many offsets the producer's transaction has staged, those that were dropped too."""
+        """Return how many offsets the producer's transaction has staged, including dropped ones."""
         known = self._transactions.get(pid)
         return 0 if known is None else len(known.keys)
 
     def groups_of(self, pid: int) -> Generator[int, None, list[str]]:
-        """Those of which the producer's transaction has offsets, sorted: work in slices."""
+        """Return the groups with offsets in the producer's transaction, sorted. In steps."""
         known, found = self._transactions.get(pid), set[str]()
         for some in parts([] if known is None else list(known.keys), LOOKED_AT_ONCE):
             found.update(group for group, place in some if pid in self._of(group, place))
@@ -172,14 +175,14 @@ class Staged:
         return sorted(found)
 
     def _of(self, group: str, partition: _Partition) -> dict[int, _Pending]:
-        """By producer."""
+        """Return the pending offsets of a partition, by producer id."""
         topic = self._groups.get(group, {}).get(partition[0])
         return {} if topic is None else topic.partitions.get(partition[1], {})
 
     # Steps
 
     def stage(self, pid: int, staged: Offsets, place: int) -> None:
-        """A producer's transaction commits these; what it has committed of the same goes."""
+        """Stage offsets of a producer's transaction; they replace its earlier ones."""
         known = self._transactions.get(pid)
         if known is not None and known.epoch != staged.epoch:  # whose end nobody will say
             self._forget(pid, known.place + 1)
@@ -206,7 +209,7 @@ class Staged:
         known.keys.add(key)
 
     def overtake(self, group: str, partitions: Collection[_Partition], place: int) -> None:
-        """The group has committed other offsets of these, in no transaction."""
+        """Note that the group has committed these partitions outside of transactions."""
         for partition in partitions:
             self._overtake(self._of(group, partition), place)
 
@@ -216,15 +219,16 @@ class Staged:
                 pending[pid] = it._replace(overtaken=True)
 
     def end(self, decision: Decision, place: int) -> list[Committed]:
-        """A transaction has ended: what its groups have committed with that."""
+        """End a transaction; return the offsets that its groups have committed with it."""
         return self.end_some(decision, place)[0]
 
     def end_some(
         self, decision: Decision, place: int, most: int | None = None
     ) -> tuple[list[Committed], bool]:
-        """The same, of so many of its offsets; and whether there are more.
+        """End a transaction for ``most`` of its offsets; return the committed ones, and whether
+        more remain.
 
-        Where there are, nothing else may end, and its producer stage nothing, before they have.
+        As long as there are more, nothing else may end, and its producer may stage nothing.
         """
         known = self._transactions.get(decision.pid)
         if known is None or known.epoch != decision.producer_epoch:
@@ -245,7 +249,9 @@ class Staged:
     def _forget(
         self, pid: int, place: int, most: int | None = None
     ) -> list[tuple[str, _Partition, _Pending]]:
-        """What the producer has staged before this place, so much of it, is pending no more."""
+        """Remove up to ``most`` offsets that the producer has staged before this place; return
+        them.
+        """
         known = self._transactions.get(pid)
         if known is None:
             return []
@@ -263,10 +269,10 @@ class Staged:
         return found
 
     def drop(self, group: str, places: Collection[Place], place: int) -> None:
-        """Offsets of these are not to be committed by who has staged them before.
+        """Drop pending offsets: their transactions will not commit them.
 
-        Their topic is gone, or somebody has deleted them. ``group`` "": of all groups; no
-        ``places``: all, as the group is gone.
+        Their topic or they themselves were deleted. ``group`` "": of all groups; no ``places``:
+        all, since the group is deleted.
         """
         topics = {it.topic_id for it in places if it.partition is None}
         partitions = [(it.topic_id, it.partition) for it in places if it.partition is not None]
@@ -297,7 +303,7 @@ class Staged:
                 self._remove(group, partition, pid)
 
     def drops(self, group: str, places: Collection[Place]) -> bool:
-        """Whether there is anything for ``drop`` to do, and so to be told to the journal."""
+        """Whether ``drop`` would have an effect, and must be journaled."""
         for name in [group] if group else self._groups:
             topics = self._groups.get(name, {})
             if topics and not places:
@@ -319,7 +325,7 @@ class Staged:
                 del self._groups[group]
 
     def copy(self) -> "Staged":
-        """The same, apart from this one."""
+        """Return an independent copy."""
         new = Staged()
         new.bytes, new._dropped = self.bytes, self._dropped
         new._groups = {
@@ -355,7 +361,7 @@ class Staged:
 
     @classmethod
     def read(cls, data: Packed) -> "Staged":
-        """What ``encode`` gave. Raises CorruptStore."""
+        """Decode what ``encode`` returned. Raises CorruptStore."""
         new, last = cls(), -1
         for _ in range(data.number()):
             pid, epoch, since_ms, place = (
@@ -382,7 +388,7 @@ def _entries(data: Packed, upto: int) -> Iterator[tuple[str, _Pending]]:
 
 
 def size_of(offsets: Sequence[Offset]) -> int:
-    """The memory that they take."""
+    """Return the memory that the offsets take, in bytes."""
     return sum(map(_size, offsets))
 
 

@@ -58,10 +58,10 @@ _PREVIOUS: Final[Mapping[State, frozenset[State]]] = {
 
 
 def may_follow(state: State, previous: State, *, bumps: bool) -> bool:
-    """Whether an id in the one state may come to be in the other.
+    """Whether an id may change from ``previous`` to ``state``.
 
-    ``bumps``: each end of a transaction raises the epoch (transaction.version 2). There a client
-    may abort without knowing whether its first batch has arrived, and so begun a transaction.
+    ``bumps``: each end of a transaction raises the epoch (transaction.version 2). A client may then
+    abort without knowing whether its first batch has arrived, and so begun a transaction.
     """
     if bumps and state is State.PREPARE_ABORT and previous in IDLE:
         return True

@@ -63,7 +63,7 @@ class Table:
     def __init__(
         self, ids: Iterable[TransactionalId] = (), timeout_ms_max: int = TIMEOUT_MS_MAX
     ) -> None:
-        """``ids``: as the journal has them."""
+        """``ids``: from the journal."""
         self.timeout_ms_max = timeout_ms_max
         # What was changed last is last.
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
@@ -79,21 +79,21 @@ class Table:
         return len(self._entries)
 
     def get(self, name: str) -> TransactionalId | None:
-        """The id of this name."""
+        """Return the id of this name, or None."""
         entry = self._entries.get(name)
         return None if entry is None else entry.it
 
     def of_pid(self, pid: int) -> TransactionalId | None:
-        """The id that has this producer id, or had it just before."""
+        """Return the id that has this producer id, or had it just before."""
         name = self._names.get(pid)
         return None if name is None else self.get(name)
 
     def ids(self) -> list[TransactionalId]:
-        """All of them."""
+        """Return all ids."""
         return [it.it for it in self._entries.values()]
 
     def each(self) -> Iterator[TransactionalId]:
-        """The same, one after the other; from any thread, and they may change meanwhile."""
+        """Yield all ids, from any thread, during changes."""
         twice: set[str] = set()  # those that have another producer id before are found by both
         for pid in list(self._names):
             it = self.of_pid(pid)
@@ -104,17 +104,17 @@ class Table:
             yield it
 
     def open_ids(self) -> list[TransactionalId]:
-        """Those that have a transaction, sorted by name."""
+        """Return the ids with an open transaction, sorted by name."""
         return [self._entries[name].it for name in sorted(self._open)]
 
     @property
     def open(self) -> int:
-        """How many have a transaction."""
+        """The number of ids with an open transaction."""
         return len(self._open)
 
     @property
     def oldest_ms(self) -> int | None:
-        """When the earliest of these began; None: there is none."""
+        """When the oldest open transaction began; None: there is none."""
         began = (self._entries[name].it.began_ms for name in self._open)
         return min((it for it in began if it != NEVER), default=None)
 
@@ -129,10 +129,10 @@ class Table:
         now: Now,
         connection: int = 0,
     ) -> TransactionalId:
-        """Another producer (InitProducerId). ``asked``: the one that asks; -1 and -1: a new one.
+        """Start another producer (InitProducerId). ``asked``: the caller; -1 and -1: a new one.
 
-        Not pending: it has been given this already. Pending and aborting: the same is to be asked
-        again once that is completed. Raises Refused, InvalidTransactionTimeout, and as
+        Not pending: the caller has got this producer already. Pending and aborting: the caller must
+        ask again after the abort. Raises Refused, InvalidTransactionTimeout, and as
         ``TransactionalId.initialized``; Superseded.
         """
         _check_name(name)
@@ -160,7 +160,7 @@ class Table:
         )
 
     def add(self, name: str, producer: Producer, now: Now, connection: int = 0) -> TransactionalId:
-        """A transaction, or more of it (AddPartitionsToTxn, AddOffsetsToTxn).
+        """Begin or continue a transaction (AddPartitionsToTxn, AddOffsetsToTxn).
 
         Raises as ``TransactionalId.added``; Superseded.
         """
@@ -171,9 +171,9 @@ class Table:
         return self._become(entry, it, now, connection)
 
     def admit(self, name: str, producer: Producer, missing: Missing, now: Now) -> TransactionalId:
-        """A batch, or offsets, of a transaction (Produce, TxnOffsetCommit).
+        """Admit a batch, or offsets, of a transaction (Produce, TxnOffsetCommit).
 
-        Clients send these by connections of their own. Raises as ``TransactionalId.admitted``.
+        Clients send these on separate connections. Raises as ``TransactionalId.admitted``.
         """
         entry = self._entry(name, producer)
         it = entry.it.admitted(producer, missing, now.ms)
@@ -181,7 +181,7 @@ class Table:
         return self._become(entry, it, now)
 
     def verify(self, name: str, producer: Producer, missing: Missing, now: Now) -> None:
-        """Raises what ``admit`` would; nothing begins."""
+        """Check whether ``admit`` would succeed, and raise its errors; nothing begins."""
         self._entry(name, producer).it.admitted(producer, missing, now.ms)
 
     def end(
@@ -194,10 +194,10 @@ class Table:
         now: Now,
         connection: int = 0,
     ) -> TransactionalId:
-        """A commit or an abort (EndTxn); ``version``: TV1 up to 4, TV2 from 5 on.
+        """Commit or abort (EndTxn). ``version``: TV1 up to v4 of the call, TV2 from v5 on.
 
-        Not pending: that is done already, and the producer is told who it is now. Raises as
-        ``TransactionalId.ended``; Superseded.
+        Not pending: it is done already, and the producer is told its present id and epoch. Raises
+        as ``TransactionalId.ended``; Superseded.
         """
         entry = self._entry(name, producer)
         _check_connection(entry, connection)
@@ -205,15 +205,15 @@ class Table:
         return self._become(entry, it, now, connection)
 
     def fence(self, name: str, new_pid: Callable[[], int], now: Now) -> TransactionalId:
-        """Abort what is open, and is not decided yet; its producer will hear of it. Pending."""
+        """Abort an open, undecided transaction; its producer is fenced. The result is pending."""
         entry = self._entries[name]
         return self._become(entry, entry.it.fenced(new_pid, now.ms), now)
 
     def reopen(self, pid: int, epoch: int, now: Now) -> bool:
-        """At a start: a transaction of this producer has data, or offsets, and no decision.
+        """Resume, at a start, a transaction of this producer with data or offsets and no decision.
 
-        Those that were decided have come to all partitions before this is asked. False: the
-        producer was fenced, or its id is expired; what it has open is to be aborted.
+        Decided transactions must have reached all partitions before. False: the producer was
+        fenced, or its id has expired; the caller must abort what is open.
         """
         name = self._names.get(pid)
         if name is None:
@@ -228,13 +228,13 @@ class Table:
     # What comes of those that are pending
 
     def kept(self, name: str) -> TransactionalId:
-        """The journal has it safe."""
+        """Note that the journal has the change safe."""
         entry = self._entries[name]
         entry.before = None
         return self._set(entry, entry.it.kept())
 
     def undone(self, name: str, now: Now) -> None:
-        """The journal does not take it: the id is as it was before."""
+        """Undo the change: the journal has refused it."""
         entry = self._entries[name]
         assert entry.it.pending
         before, entry.before = entry.before, None
@@ -246,7 +246,7 @@ class Table:
             self._set(entry, before)
 
     def completed(self, name: str) -> TransactionalId:
-        """The decision, which was kept, has come to all partitions."""
+        """Note that the decision has reached all partitions."""
         entry = self._entries[name]
         return self._set(entry, entry.it.completed())
 
@@ -254,23 +254,26 @@ class Table:
 
     @property
     def next_due_ms(self) -> int | None:
-        """When ``due`` has something next, by the clock that never goes back."""
+        """When ``due`` must be called next, by the clock that never goes back."""
         return self._deadlines.next
 
     def put_off(self, name: str, now: Now) -> None:
-        """It was due, and can't be fenced now: it is due again, a little later."""
+        """Postpone the deadline: the id was due, and cannot be fenced now."""
         entry = self._entries[name]
         entry.deadline_ms = now.ticks_ms + AGAIN_MS
         self._deadlines.set(name, entry.deadline_ms)
 
     def due(self, now: Now) -> str | None:
-        """An id whose transaction has taken too long, once: it is to be fenced. None: none has."""
+        """Return an id whose transaction has timed out, once: the caller must fence it. None: none
+        has.
+        """
         return self._deadlines.due(now.ticks_ms)
 
     def expire(self, now: Now, expiration_ms: int, most: int) -> list[str]:
-        """Forget ids that were not used for this long, or for longest where too many are known.
+        """Forget ids not used for ``expiration_ms``, or the least recently used if there are too
+        many.
 
-        Looks at so many. Which these are the journal is to be told.
+        Looks at up to ``most`` ids. Returns the forgotten ones, which must be journaled.
         """
         found: list[str] = []
         for _ in range(min(most, len(self._entries))):
@@ -319,7 +322,7 @@ class Table:
             )
 
     def _set(self, entry: _Entry, it: TransactionalId) -> TransactionalId:
-        """It is never away meanwhile: others may list them all."""
+        """Replace the entry's id in one step, since other threads may list them."""
         before, entry.it = entry.it, it
         for pid in (before.pid, before.previous_pid):
             if pid not in (NO_PID, it.pid, it.previous_pid):
@@ -361,7 +364,7 @@ def _check_name(name: str) -> None:
 
 
 def _check_connection(entry: _Entry, connection: int) -> None:
-    """What an older connection says was said before: perhaps of another transaction."""
+    """Refuse a request of an older connection, which may be about an earlier transaction."""
     if connection < entry.it.connection:
         raise Superseded(
             f"a newer connection has spoken for transactional id {entry.it.name!r}: connect again"

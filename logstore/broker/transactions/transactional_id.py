@@ -97,34 +97,34 @@ class TransactionalId(NamedTuple):
 
     @property
     def producer(self) -> Producer:
-        """The one that it has."""
+        """The present producer."""
         return Producer(self.pid, self.epoch)
 
     @property
     def outcome(self) -> Outcome:
-        """How its transaction ends, or the last one has ended."""
+        """How the present or last transaction ends."""
         return OUTCOME[self.state]
 
     @property
     def is_open(self) -> bool:
-        """Whether it has a transaction, perhaps a decided one."""
+        """Whether there is a transaction, perhaps a decided one."""
         return self.state is State.ONGOING or self.state in PREPARING
 
     # A producer
 
     @classmethod
     def new(cls, name: str, pid: int, timeout_ms: int, now_ms: int) -> "TransactionalId":
-        """The first producer of an id. Pending."""
+        """Return an id with its first producer. Pending."""
         return cls(name, pid, 0, timeout_ms, now_ms, pending=True)
 
     def initialized(
         self, asked: Producer | None, timeout_ms: int, new_pid: Callable[[], int], now_ms: int
     ) -> "TransactionalId":
-        """Another producer, or the one that asks with another epoch.
+        """Return the id with another producer, or with the caller at another epoch.
 
-        The same value: it asks again for what it was given. Aborting, pending: a transaction is
-        open, and once it is complete the same is to be asked anew. Raises FencedProducer,
-        ConcurrentTransactions, and what ``new_pid`` raises.
+        The same value: the caller asks again for what it has got. Aborting, pending: a transaction
+        is open, and the caller must ask again once that is complete. Raises FencedProducer,
+        ConcurrentTransactions, and the errors of ``new_pid``.
         """
         self._check_pending()
         if asked is not None and asked.pid != self.pid and not self._has_replaced(asked):
@@ -157,14 +157,14 @@ class TransactionalId(NamedTuple):
         )
 
     def kept(self) -> "TransactionalId":
-        """The journal has it safe: it is pending no more."""
+        """Return the id as no longer pending: the journal has it safe."""
         assert self.pending
         return self._replace(pending=False)
 
     # A transaction
 
     def added(self, producer: Producer, now_ms: int) -> "TransactionalId":
-        """The producer begins one, or is within it (AddPartitionsToTxn, AddOffsetsToTxn).
+        """Begin or continue the transaction (AddPartitionsToTxn, AddOffsetsToTxn).
 
         Raises ConcurrentTransactions, UnknownProducer, FencedProducer.
         """
@@ -172,7 +172,7 @@ class TransactionalId(NamedTuple):
         return it._replace(restored=False) if it.restored else it
 
     def admitted(self, producer: Producer, missing: Missing, now_ms: int) -> "TransactionalId":
-        """A batch, or offsets, of the producer's transaction.
+        """Admit a batch, or offsets, of the producer's transaction.
 
         Raises ConcurrentTransactions, UnknownProducer, FencedProducer, InvalidTransactionState,
         TransactionAbortable.
@@ -194,7 +194,7 @@ class TransactionalId(NamedTuple):
         return self if self.state is State.ONGOING else self.begun(now_ms)
 
     def begun(self, now_ms: int) -> "TransactionalId":
-        """A transaction is open, whoever says so."""
+        """Return the id with an open transaction."""
         began = self._replace(
             state=State.ONGOING, since_ms=now_ms, began_ms=now_ms, previous_pid=NO_PID
         )
@@ -208,11 +208,11 @@ class TransactionalId(NamedTuple):
         new_pid: Callable[[], int],
         now_ms: int,
     ) -> "TransactionalId":
-        """The producer commits or aborts; ``version``: TV2 raises the epoch, TV1 does not.
+        """Commit or abort. ``version``: TV2 raises the epoch, TV1 does not.
 
-        Pending, with the decision; or the same value, where that is made and complete. Raises
-        ConcurrentTransactions, UnknownProducer, FencedProducer, InvalidTransactionState, and what
-        ``new_pid`` raises.
+        Returns the pending decision; or the same value, if the decision is made and complete.
+        Raises ConcurrentTransactions, UnknownProducer, FencedProducer, InvalidTransactionState, and
+        the errors of ``new_pid``.
         """
         self._check_pending()
         if version == TV1:
@@ -259,10 +259,10 @@ class TransactionalId(NamedTuple):
         return it._before(decided)
 
     def fenced(self, new_pid: Callable[[], int], now_ms: int) -> "TransactionalId":
-        """The open transaction is to be aborted, and its producer to go. Raises as ``new_pid``.
+        """Abort the open transaction and fence its producer. Raises as ``new_pid``.
 
-        Its time is over, another producer has come, or a person says so. The epoch is raised once,
-        for the marker (KAFKA-19367).
+        It has timed out, another producer has started, or an operator has asked for it. The epoch
+        is raised once, for the marker (KAFKA-19367).
         """
         assert self.state is State.ONGOING
         return self._decided(Outcome.ABORT, new_pid, now_ms)
@@ -286,7 +286,7 @@ class TransactionalId(NamedTuple):
         )
 
     def completed(self) -> "TransactionalId":
-        """The decision has come to all partitions."""
+        """Return the id after its decision has reached all partitions."""
         assert not self.pending
         it = self._replace(state=COMPLETE[self.outcome], began_ms=NEVER)
         if self.next_pid != NO_PID:
@@ -294,11 +294,11 @@ class TransactionalId(NamedTuple):
         return self._before(it)
 
     def is_expired(self, now_ms: int, expiration_ms: int) -> bool:
-        """Whether it may be forgotten: nothing was heard of it, and nothing is open."""
+        """Whether the id may be forgotten: it was not used for long, and nothing is open."""
         return not (self.pending or self.is_open) and self.since_ms + expiration_ms <= now_ms
 
     def _before(self, it: "TransactionalId") -> "TransactionalId":
-        """The same, which is what this one comes to be."""
+        """Return the next value of the id, with its transition checked."""
         assert may_follow(it.state, self.state, bumps=it.version == TV2), (self, it)
         assert 0 <= it.epoch <= (EPOCH_MAX if it.state in PREPARING else EXHAUSTED), it
         return it
@@ -312,7 +312,7 @@ class TransactionalId(NamedTuple):
             raise self._fenced(producer)
 
     def _has_replaced(self, producer: Producer) -> bool:
-        """Whether the producer id before had no epochs left, and this one was its last."""
+        """Whether the former producer id had no epochs left, and ``producer`` was its last."""
         return self.previous_pid != NO_PID and producer == (self.previous_pid, EXHAUSTED)
 
     def _check_pending(self) -> None:

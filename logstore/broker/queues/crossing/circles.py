@@ -28,7 +28,7 @@ class Node(NamedTuple):
 
 
 def circle(begin: Node, end: Node, ways: Ways) -> Sequence[Node] | None:
-    """The way from the one to the other through some topic (they may be one), if there is one.
+    """Return the way from ``begin`` to ``end`` through some topic, or None; both may be one node.
 
     With a way from ``end`` to ``begin`` it is a circle.
     """

@@ -36,7 +36,7 @@ class Feed:
     def __init__(
         self, topic: str, number: int, log: Log, at: int, wake: Callable[[], None]
     ) -> None:
-        """``at``: the position that was kept."""
+        """``at``: the committed position."""
         self.number, self.log = number, log
         self.committed = self.safe = self.next = at
         self.keeping = 0  # positions that are on their way to where those of groups are
@@ -51,25 +51,25 @@ class Feed:
 
     @property
     def has_more(self) -> bool:
-        """Whether something can be read now, and sent."""
+        """Whether there are records to read and send now."""
         if self.flights and self.flights[-1].alone:
             return False
         return len(self.flights) < FLIGHTS_MAX and self.next < self.log.safe
 
     @property
     def is_kept(self) -> bool:
-        """Whether what is kept is how far it is."""
+        """Whether the committed position is the present one."""
         return not self.keeping and self.safe == self.committed
 
     @property
     def has_read(self) -> bool:
-        """Whether something of it is in memory that was not sent yet."""
+        """Whether some records are in memory that were not sent yet."""
         return bool(self._records) or self._more
 
     def records(self, most: int) -> tuple[Sequence[Record], int]:
-        """The next records, so many at most, and the offset after them; call ``went`` then.
+        """Return up to ``most`` of the next records, and the offset after them; then call ``went``.
 
-        None: they are not here yet, or there are no records up to that offset; where ``has_read``
+        Empty: they are not here yet, or there are no records up to that offset; if ``has_read``,
         they come with the next call. Raises CorruptBatch.
         """
         if not self._records:
@@ -78,10 +78,11 @@ class Feed:
         return some, self._upto if len(some) == len(self._records) else some[-1].offset + 1
 
     def went(self, count: int, upto: int, waiting: Waiting | None, *, alone: bool = False) -> None:
-        """So many of them are on their way; None: there is nothing to wait for.
+        """Note that ``count`` records are on their way. ``waiting`` None: there is nothing to wait
+        for.
 
-        ``alone``: the next must not be sent before they have arrived: it could arrive though they
-        do not, and its position counts for all below it.
+        ``alone``: later records must not be sent before these have arrived: they could arrive
+        although these do not, and their position counts for all below it.
         """
         self._records = self._records[count:]
         self.next = upto
@@ -107,7 +108,7 @@ class Feed:
             self._records, self._upto, self._more = chunk.records, chunk.end, chunk.more
 
     def settle(self) -> LogstoreError | None:
-        """Look at what is on its way; why some of it has not arrived: it is to be sent again."""
+        """Check what is on its way; return an error if a part failed, which must be sent again."""
         while self.flights and self.flights[0].waiting.settled():
             flight = self.flights.popleft()
             if flight.waiting.failed is not None:
@@ -119,14 +120,14 @@ class Feed:
         return None
 
     def back(self) -> None:
-        """Read again from where all is safe."""
+        """Read again from the offset below which all is safe."""
         for flight in self.flights:
             flight.waiting.close()
         self.flights.clear()
         self.move(self.safe)
 
     def move(self, at: int) -> None:
-        """Go on from there; nothing is on its way."""
+        """Continue at this offset; nothing may be on its way."""
         assert not self.flights
         self.next = self.safe = self._upto = at
         self._records, self._chunks, self._more = (), iter(()), False

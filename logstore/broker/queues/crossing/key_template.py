@@ -48,7 +48,7 @@ class KeyTemplate:
     """One compiled template."""
 
     def __init__(self, text: str, fallback: str | None = None) -> None:
-        """Raises Refused for what is no template."""
+        """Parse the template. Raises Refused if it is illegal."""
         self.text = text
         self.fallback = None if fallback is None else _bytes(fallback, "fallback")
         if self.fallback is not None and len(self.fallback) > KEY_BYTES_MAX:

@@ -57,7 +57,7 @@ def add(
 
 
 def listed(owner: Owner, vhost: bytes) -> list[RouteAbout]:
-    """Raises NoVhost."""
+    """List the routes of a virtual host. Raises NoVhost."""
     routes = owner.with_model(lambda model: model.topic_routes().of(model.vhost(vhost)))
     # In a process that has just begun none has been looked at.
     owner.wait(lambda: all(it.looked or it.gone for it in routes), LOOKED_WITHIN_S)
@@ -65,5 +65,5 @@ def listed(owner: Owner, vhost: bytes) -> list[RouteAbout]:
 
 
 def remove(owner: Owner, vhost: bytes, topic: str, exchange: bytes) -> None:
-    """Raises NoRoute, NoVhost."""
+    """Remove a route. Raises NoRoute, NoVhost."""
     owner.keep(lambda model: model.topic_routes().remove(model.vhost(vhost), topic, exchange))

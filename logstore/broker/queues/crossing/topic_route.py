@@ -89,14 +89,14 @@ class PartitionPosition(NamedTuple):
 
 
 def _room_in(queue: Queue, run: _Run) -> int:
-    """The number of the first message that it has no room for."""
+    """Return the number of the first message for which the queue has no room."""
     numbers = [n for n, route in enumerate(run.routes) if queue in route]
     accepted = queue.accepts([len(run.bodies[n]) for n in numbers])
     return len(run.keys) if accepted is None else numbers[accepted.index(False)]
 
 
 def group_of(number: int, topic: str) -> str:
-    """The group whose offsets are the positions of the route with this number."""
+    """Return the group whose offsets are the positions of the route with this number."""
     return f"{ROUTE_GROUPS}{number}.{topic}"
 
 
@@ -112,8 +112,10 @@ class TopicRoute:
         *,
         hold: bool = False,
     ) -> None:
-        """``circular``: why its messages would come back into its topic. ``hold``: until ``begin``
-        is called. Raises Refused where the template is none.
+        """``circular``: why its messages would come back into its topic. ``hold``: wait for
+        ``begin``.
+
+        Raises Refused if the template is illegal.
         """
         self.fact, self.vhost = fact, vhost
         self.topic = fact.topic
@@ -148,18 +150,18 @@ class TopicRoute:
 
     @property
     def begun(self) -> bool:
-        """Whether it is kept."""
+        """Whether the route is stored."""
         return self._begun
 
     def begin(self) -> None:
-        """It is kept."""
+        """Start: the route is stored."""
         self._begun = True
         self.wake()
 
     # What it is woken by
 
     def wake(self) -> None:
-        """From any thread: look whether there is something to do."""
+        """Schedule ``step``. From any thread."""
         self._around.soon(self.step)
 
     def vhost_gone(self) -> None:
@@ -167,7 +169,7 @@ class TopicRoute:
         self.drop()
 
     def poke(self) -> None:
-        """Something has changed that it may wait for."""
+        """Note that something has changed that the route may wait for."""
         if not self.vhost.topology.has_exchange(self.exchange):
             self._lacking = True
         self._again_ms = 0 if self._back_ms is None else self._back_ms
@@ -176,7 +178,7 @@ class TopicRoute:
     # One step
 
     def step(self) -> None:
-        """At the end of a turn."""
+        """Do the work of a turn, at its end."""
         if self.gone or not self._begun:
             return
         now_ms = self.vhost.clock()
@@ -197,7 +199,7 @@ class TopicRoute:
                 self._failed(str(error), now_ms)
 
     def _is_ready(self) -> bool:
-        """Whether its topic is there, and all partitions are open; they are opened, if not."""
+        """Return whether the topic exists and all partitions are open; opens them if not."""
         topic = self._around.topics.get(self.topic)
         if topic is not self._topic:
             self._leave()
@@ -214,9 +216,9 @@ class TopicRoute:
         return True
 
     def _is_back(self, now_ms: int) -> bool:
-        """Whether its exchange is, and its bindings have had time to be made.
+        """Return whether the exchange exists, and has existed long enough to get its bindings.
 
-        At once after it was declared it has none: what came then would go nowhere.
+        Directly after its declaration it has none, and messages would be dropped.
         """
         if not self.vhost.topology.has_exchange(self.exchange):
             self._back_ms = None
@@ -232,11 +234,11 @@ class TopicRoute:
         return True
 
     def _is_kept(self) -> bool:
-        """Whether what is kept is how far it is."""
+        """Whether the committed positions are the present ones."""
         return not self._committing and all(not it.flights and it.is_kept for it in self._feeds)
 
     def _leave(self) -> None:
-        """Its topic was deleted, and perhaps made again."""
+        """Close the feeds of a topic that was deleted, and perhaps created again."""
         for feed in self._feeds:
             feed.close()
         self._feeds = []
@@ -244,7 +246,7 @@ class TopicRoute:
     # Opening
 
     def _open(self, topic: Topic) -> None:
-        """A worker opens logs, and looks up what was kept."""
+        """Open the logs and look up the committed positions, in a worker."""
         if self._opening:
             return
         self._opening = True
@@ -283,7 +285,7 @@ class TopicRoute:
     # Sending
 
     def _send_some(self, now_ms: int) -> None:
-        """A run of one partition: the others have the next turns."""
+        """Send a run of one partition; the others follow in the next turns."""
         self.looked = True
         count = len(self._feeds)
         for n in range(count):
@@ -300,7 +302,7 @@ class TopicRoute:
         self.stuck = None
 
     def _send(self, feed: Feed, now_ms: int) -> bool:
-        """Whether there is a next time: at once."""
+        """Send a run; return whether to continue at once."""
         try:
             records, upto = feed.records(self._run_max)
         except LogstoreError as error:  # damaged: nobody could say what is lost
@@ -341,7 +343,7 @@ class TopicRoute:
         return True
 
     def _sent(self, feed: Feed, held: Transaction, upto: int) -> tuple[Waiting, bool]:
-        """A run, with the position behind it: until it has arrived; whether it goes alone."""
+        """Send a run with its position; return what to wait for, and whether the run goes alone."""
         assert self._topic is not None
         place = self.topic, feed.number
         position = OffsetToCommit(upto, topic_id=self._topic.id)
@@ -388,8 +390,9 @@ class TopicRoute:
         return run
 
     def _room(self, run: _Run, now_ms: int) -> int:
-        """For how many of these there is room everywhere they go, so that none has to be sent
-        again because of one queue.
+        """Return for how many messages all target queues have room.
+
+        More are not sent, so that no message must be repeated because of one full queue.
         """
         distinct = set(run.routes)
         opening = self.vhost.uncounted(distinct)
@@ -419,7 +422,7 @@ class TopicRoute:
     # Staying
 
     def _stay(self, why: str, again_ms: int | None = None) -> None:
-        """It does not go on now; nothing was sent."""
+        """Pause: nothing was sent."""
         now_ms = self.vhost.clock()
         if why != self.stuck and again_ms is None:
             log.warning(
@@ -431,7 +434,7 @@ class TopicRoute:
         self._around.alarm(self, self._again_ms)
 
     def _failed(self, why: str, now_ms: int) -> None:
-        """What was sent did not arrive everywhere; where it did it will be again."""
+        """Schedule a retry of messages that did not arrive everywhere; some will arrive twice."""
         wait_ms = min(RETRY_MS << min(self._tries, 10), RETRY_MS_MAX)
         if not self._tries:
             log.warning(
@@ -481,29 +484,29 @@ class TopicRoute:
     # Looked at
 
     def positions(self) -> list[PartitionPosition]:
-        """How far it is, in the partitions that it has open."""
+        """Return the positions in the open partitions."""
         return [
             PartitionPosition(it.number, it.safe, it.log.safe, it.skipped) for it in self._feeds
         ]
 
     @property
     def moving(self) -> bool:
-        """Whether it has something to send now, or on its way."""
+        """Whether the route has messages to send now, or on their way."""
         return self.stuck is None and any(it.flights or it.has_more for it in self._feeds)
 
     @property
     def on_the_way(self) -> bool:
-        """Whether something was sent that has not arrived."""
+        """Whether some sent messages have not arrived."""
         return any(it.flights for it in self._feeds)
 
     # The end
 
     def halt(self) -> None:
-        """The process is about to end: send no more, and see what was sent arrive."""
+        """Send no more, and let sent messages arrive: the process is about to end."""
         self._halted = True
 
     def close(self) -> None:
-        """At the end of the process: keep how far all is safe."""
+        """Commit the positions below which all is safe, at the end of the process."""
         if self.gone:
             return
         for feed in self._feeds:
@@ -514,7 +517,7 @@ class TopicRoute:
         self._end()
 
     def drop(self) -> None:
-        """It was removed."""
+        """End the route, which was removed."""
         if not self.gone:
             self._end()
             self._around.positions.delete_group(self.group)

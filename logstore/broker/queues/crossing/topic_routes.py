@@ -42,7 +42,7 @@ def routes_of(
     alarm: Callable[[Any, int], None],
     crowded: Callable[[], bool],
 ) -> "TopicRoutes":
-    """Of one process. Raises Failed where it has no topics."""
+    """Return the routes of a process. Raises Failed if it has no topics."""
     topics, positions = surroundings.topics, surroundings.positions
     if topics is None or positions is None:
         raise Failed("no topic can feed an exchange in this process: it has no topics")
@@ -79,12 +79,12 @@ class TopicRoutes(Crossings):
         return bool(self._by_topic)
 
     def of(self, vhost: Vhost) -> list[TopicRoute]:
-        """Those of one virtual host, by topic and exchange."""
+        """Return the routes of a virtual host, sorted by topic and exchange."""
         those = [it for it in self if it.vhost is vhost]
         return sorted(those, key=lambda it: (it.topic, it.exchange))
 
     def named(self, vhost: Vhost, topic: str, exchange: bytes) -> TopicRoute:
-        """Raises NoRoute."""
+        """Return this route. Raises NoRoute."""
         for it in self._by_topic.get(topic, ()):
             if it.vhost is vhost and it.exchange == exchange and not it.gone:
                 return it
@@ -93,7 +93,7 @@ class TopicRoutes(Crossings):
     # Made and removed
 
     def restore(self, vhost: Vhost, fact: KeptTopicRoute) -> None:
-        """From what is kept. Raises Refused for a template that another logstore took."""
+        """Restore a stored route. Raises Refused if this version does not accept its template."""
         self._put(TopicRoute(fact, vhost, self._around, self._circular))
 
     def _put(self, route: TopicRoute) -> TopicRoute:
@@ -104,10 +104,10 @@ class TopicRoutes(Crossings):
         self, vhost: Vhost, topic: str, exchange: bytes, key: str = PLAIN,
         fallback: str | None = None,
     ) -> TopicRoute | None:  # fmt: skip
-        """The route, if it is there and the same.
+        """Check a new route; return the existing one if it is equal.
 
         Raises NoVhost, InvalidName, UnknownTopic, NoExchange, InternalExchange, RouteDiffers,
-        Circular, TooManyRoutes; Refused for what is no template.
+        Circular, TooManyRoutes; Refused for an illegal template.
         """
         if vhost.gone:
             raise NoVhost(vhost.name)
@@ -144,9 +144,9 @@ class TopicRoutes(Crossings):
         fallback: str | None = None,
         start: Start = "earliest",
     ) -> None:
-        """Have the records of the topic, from ``start`` on, go to the exchange, too.
+        """Route the records of the topic, from ``start`` on, to the exchange as well.
 
-        Its position is kept before ``then`` is called. Raises as ``check``; ``then`` gets
+        Its position is stored before ``then`` is called. Raises as ``check``; ``then`` gets
         OffsetOutOfRange, Damaged, StorageFull.
         """
         there = self.check(vhost, topic, exchange, key, fallback)
@@ -210,7 +210,7 @@ class TopicRoutes(Crossings):
         positions.then(lambda _: pending.then(kept))
 
     def remove(self, vhost: Vhost, topic: str, exchange: bytes) -> Pending:
-        """It ends, and its position is forgotten. Raises NoRoute."""
+        """Remove a route and its position. Raises NoRoute."""
         route = self.named(vhost, topic, exchange)
         pending = vhost.forget_route(route.fact)
         self._take_out(route)  # its position goes after its row, or it would begin with the first
@@ -231,37 +231,37 @@ class TopicRoutes(Crossings):
     # Changes around them
 
     def vhost_gone(self) -> None:
-        """A virtual host was deleted, and its routes with it."""
+        """Remove the routes of a deleted virtual host."""
         for topic in list(self._by_topic):
             self._clean(topic)
 
     def changed(self) -> None:
-        """Exchanges, policies or topics have changed: some may go on now."""
+        """Wake the routes: exchanges, policies or topics have changed."""
         self._checked.clear()
         for route in self:
             route.poke()
 
     def loosened(self) -> None:
-        """There may be fewer bindings: a circle may be gone that stops a route."""
+        """Wake the routes if one is stopped by a circle: there may be fewer bindings."""
         if any(self._checked.values()):
             self.changed()
 
     # Circles
 
     def check_binding(self, vhost: Vhost, binding: Binding) -> None:
-        """Raises Circular."""
+        """Check a new binding. Raises Circular."""
         if self._by_topic:
             begin = Node("exchange", binding.source, vhost.name)
             self._check_edges(begin, self._bound_to(vhost, binding))
 
     def check_exchange(self, vhost: Vhost, facts: ExchangeFacts) -> None:
-        """One that is about to be declared. Raises Circular, InvalidArgument."""
+        """Check an exchange that is about to be declared. Raises Circular, InvalidArgument."""
         if self._by_topic:
             for begin, end in _of_exchange(vhost, facts):
                 self._check_edges(begin, [end])
 
     def check_stream(self, vhost: Vhost, name: bytes) -> None:
-        """A stream that is about to be declared. Raises Circular."""
+        """Check a stream that is about to be declared. Raises Circular."""
         if self._by_topic:
             for begin, end in _of_stream(vhost, name):
                 self._check_edges(begin, [end])
@@ -273,9 +273,9 @@ class TopicRoutes(Crossings):
         bindings: Iterable[tuple[Vhost, Binding]],
         alternates: Iterable[tuple[Vhost, bytes, bytes]] = (),
     ) -> Iterator[Circular | None]:
-        """All of these, which are to be made: of each route, whether they would close a circle.
+        """Check a group of new objects: yield for each route the circle that they would close.
 
-        ``alternates``: exchanges, each with the one that policies will give it.
+        ``alternates``: exchanges, each with the alternate exchange that policies will give it.
         """
         if not self._by_topic:
             return
@@ -301,7 +301,7 @@ class TopicRoutes(Crossings):
         binding: Binding,
         new: Mapping[tuple[bytes, bytes], Sequence[tuple[Node, Node]]],
     ) -> Iterator[tuple[Node, Node]]:
-        """The ways that there are once it is made; ``new``: those of streams that are, too."""
+        """Yield the edges that a new binding adds; ``new``: those of new streams."""
         begin = Node("exchange", binding.source, vhost.name)
         for end in self._bound_to(vhost, binding):
             yield begin, end
@@ -310,14 +310,14 @@ class TopicRoutes(Crossings):
                 yield begin, end
 
     def _check_edges(self, begin: Node, ends: Iterable[Node]) -> None:
-        """Ways that are to be from there."""
+        """Check new edges from ``begin``. Raises Circular."""
         for end in ends:
             way = circle(end, begin, self._ways)
             if way is not None:
                 raise Circular([str(it) for it in (begin, *way)])
 
     def _circular(self, route: TopicRoute) -> LogstoreError | None:
-        """Whether messages of the route come back into its topic."""
+        """Return the error if messages of the route come back into its topic, else None."""
         if route not in self._checked:
             self._checked[route] = self._back(route, self._ways)
         return self._checked[route]
@@ -331,7 +331,7 @@ class TopicRoutes(Crossings):
         return None
 
     def _ways(self, node: Node) -> Iterator[Node]:
-        """Where messages go on from there."""
+        """Yield the nodes to which messages go from this one."""
         if node.kind == "topic":
             yield from self._from_topic(node.name.decode(errors="replace"))
             return
@@ -364,7 +364,7 @@ class TopicRoutes(Crossings):
             yield Node("topic", base.encode())
 
     def _entered(self, vhost: Vhost, exchange: bytes, key: bytes | None) -> Sequence[Node]:
-        """Where a route leads; of the default exchange with one key to one queue alone."""
+        """Return where a route leads; the default exchange with a fixed key leads to one queue."""
         self._hosts[vhost.name] = vhost
         if exchange == DEFAULT_EXCHANGE and key is not None:
             return [Node("queue", key, vhost.name)]
@@ -379,7 +379,7 @@ class TopicRoutes(Crossings):
 
     @staticmethod
     def _queue(vhost: Vhost, name: bytes) -> Iterator[Node]:
-        """A stream is a topic; from a queue nothing goes on by itself."""
+        """Yield the topic of a stream; other queues send nothing on by themselves."""
         queue = vhost.topology.queue(name)
         topic = None if queue is None else queue.topic_name
         if topic is not None:
@@ -394,11 +394,11 @@ class TopicRoutes(Crossings):
 
     @property
     def on_the_way(self) -> bool:
-        """Whether something was sent that has not arrived."""
+        """Whether some sent messages have not arrived."""
         return any(it.on_the_way for it in self)
 
     def close(self) -> None:
-        """Keep all positions."""
+        """Commit all positions."""
         self.stop()
         for route in self:
             route.close()
@@ -409,7 +409,7 @@ def _of_alternate(vhost: Vhost, exchange: bytes, alternate: bytes) -> list[tuple
 
 
 def _of_exchange(vhost: Vhost, facts: ExchangeFacts) -> Iterator[tuple[Node, Node]]:
-    """The ways that there are once it is declared. Raises InvalidArgument."""
+    """Yield the edges that a new exchange adds. Raises InvalidArgument."""
     begin = Node("exchange", facts.name, vhost.name)
     if facts.alternate is not None:
         yield begin, Node("exchange", facts.alternate, vhost.name)
@@ -419,7 +419,10 @@ def _of_exchange(vhost: Vhost, facts: ExchangeFacts) -> Iterator[tuple[Node, Nod
 
 
 def _of_stream(vhost: Vhost, name: bytes) -> list[tuple[Node, Node]]:
-    """The same: it is reached by the default exchange, and by a route with its name as the key."""
+    """Return the edges that a new stream adds.
+
+    It is reached through the default exchange, and by a route with its name as the key.
+    """
     found = vhost.topic_of_new(name)
     if found is None:
         return []
@@ -429,7 +432,7 @@ def _of_stream(vhost: Vhost, name: bytes) -> list[tuple[Node, Node]]:
 
 
 def _led_to(vhost: Vhost, type_name: str, target: bytes) -> Iterator[Node]:
-    """The topic where messages of such an exchange are: that of a channel is its history."""
+    """Yield the topic that holds messages of such an exchange: for a channel it is the history."""
     channel = type_name == TO_CHANNEL
     if not channel or vhost.keeps_history(target.decode(errors="replace")):
         yield Node("topic", target)

@@ -48,7 +48,10 @@ class Asked(NamedTuple):
 
 
 def asked(stream: bytes, subscription: Subscription, now_ms: int) -> Asked:
-    """In RabbitMQ's order. Raises NotOfType, InvalidConsumerArgument; Unlimited, NotOfStreams."""
+    """Return what the consumer asks for, checked in RabbitMQ's order.
+
+    Raises NotOfType, InvalidConsumerArgument; Unlimited, NotOfStreams.
+    """
     arguments = subscription.arguments
     for name in _OF_QUEUES:
         if arguments.get(name) is not None:

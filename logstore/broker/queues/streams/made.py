@@ -26,7 +26,7 @@ _PROPERTIES: Final[tuple[tuple[str, Callable[[QueueFacts], bool]], ...]] = (
 
 
 def check(facts: QueueFacts) -> None:
-    """Raises Nameless, NoSuchStream."""
+    """Check a declaration. Raises Nameless, NoSuchStream."""
     if not facts.name:
         raise Nameless(STREAM)
     for name, given in _PROPERTIES:
@@ -37,10 +37,10 @@ def check(facts: QueueFacts) -> None:
 def made(
     streams: Streams, next_id: Callable[[], int], facts: QueueFacts, home: Home
 ) -> tuple[Stream, Pending]:
-    """A new one, and what is done once it has its topic.
+    """Return a new stream, and what finishes once it has its topic.
 
-    Raises Nameless, NoSuchStream; NoTopicForIt where its name is no topic's, or another stream has
-    that one, or the topic has more partitions than one, or is where records of another topic wait.
+    Raises Nameless, NoSuchStream; NoTopicForIt if no topic can have its name, another stream has
+    the topic, or the topic has several partitions or holds delayed records of another topic.
     """
     check(facts)
     topic = topic_name(home.name, facts.name)
@@ -55,5 +55,5 @@ def made(
 
 
 def restored(streams: Streams, number: int, facts: QueueFacts, home: Home) -> Stream:
-    """One that was kept. Raises NoTopicForIt, InvalidQueueArgument, NotOfType."""
+    """Return a stored stream. Raises NoTopicForIt, InvalidQueueArgument, NotOfType."""
     return Stream(number, facts, home, streams, topic_name(home.name, facts.name))

@@ -23,7 +23,7 @@ class OffsetHeader:
         self._known: dict[bytes, tuple[bytes, bytes]] = {}
 
     def put(self, data: bytes, offset: int) -> bytes:
-        """These properties with the offset, in place of any that they have."""
+        """Return the properties with this offset, which replaces an existing one."""
         known = self._known.get(data)
         if known is None:
             known = _around(data)
@@ -35,7 +35,7 @@ class OffsetHeader:
 
 
 def _around(data: bytes) -> tuple[bytes, bytes]:
-    """What stands before the offset and behind it: it is the last of the table."""
+    """Return the bytes before and behind the offset, which is the last entry of the table."""
     found = properties.read(data)
     headers = {name: it for name, it in (found.headers or {}).items() if name != HEADER}
     whole = properties.write(found._replace(headers={**headers, HEADER: fields.Long(0)}))

@@ -32,14 +32,14 @@ class _Rest:
     __slots__ = ("at", "chunks", "kept", "log")
 
     def __init__(self, log: Log, at: int, skip: Skip) -> None:
-        """Raises nothing yet."""
+        """Prepare to read. Raises nothing yet."""
         self.log = log
         self.at = at  # where the next chunk begins
         self.kept: tuple[Log, int] | None = None  # by which the page is known that has it
         self.chunks = _read(log, at, skip)
 
     def next(self) -> Chunk | None:
-        """Raises LogstoreError."""
+        """Return the next chunk, or None. Raises LogstoreError."""
         return next(self.chunks, None)
 
 
@@ -69,7 +69,7 @@ class Pages:
         return len(self._kept)
 
     def get(self, log: Log, begin: int) -> Page | None:
-        """What was read from there on, if it is kept."""
+        """Return the cached page that begins there, or None."""
         kept = self._kept.get((log, begin))
         if kept is None:
             return None
@@ -77,7 +77,7 @@ class Pages:
         return kept[0]
 
     def put(self, log: Log, begin: int, page: Page) -> None:
-        """Keep it; those that nobody has used for longest go."""
+        """Cache a page; the least recently used ones are dropped."""
         self._drop((log, begin))
         size = sum(len(it.value or b"") + len(it.key or b"") for it in page.records)
         size += RECORD_BYTES * (1 + len(page.records)) + page.held
@@ -91,23 +91,23 @@ class Pages:
         self._bytes -= size
 
     def forget(self, log: Log) -> None:
-        """Its stream is gone."""
+        """Drop the pages of a deleted stream."""
         for name in [it for it in self._kept if it[0] is log]:
             self._drop(name)
         for cursor in [it for it, rest in self._opening.items() if rest.log is log]:
             self.let_go(cursor)
 
     def let_go(self, cursor: "Cursor") -> None:
-        """It reads no more for now: what it has open is closed."""
+        """Close what the cursor has open: it reads no more for now."""
         self._opening.pop(cursor, None)
 
     def read(
         self, log: Log, begin: int, skip: Skip, cursor: "Cursor", before: Page | None = None
     ) -> Page | None:
-        """The records from there on, of one page; None: there is nothing, or it is not here yet.
+        """Return the page that begins there; None: there are no records, or they are not read yet.
 
-        ``before``: the page that ends there. ``skip`` is told what is damaged, and passed over.
-        Raises LogstoreError where nothing can be read.
+        ``before``: the page that ends there. ``skip``: called with damaged batches, which are
+        skipped. Raises LogstoreError if nothing can be read.
         """
         known = self.get(log, begin)
         if known is not None:
@@ -135,7 +135,7 @@ class Pages:
         return self._page(rest, begin, chunk, cursor)
 
     def _is_opened(self, log: Log, begin: int) -> bool:
-        """Whether another cursor goes there, or too many do anywhere: wait for them."""
+        """Return whether to wait: another cursor reads there, or too many read anywhere."""
         those = self._opening.values()
         return len(those) >= OPENING_MAX or any(it.log is log and it.at == begin for it in those)
 
@@ -177,10 +177,10 @@ class Cursor:
         self._taken = 0  # records of it that are behind
 
     def take(self, log: Log, pages: Pages, most: int, bytes_max: int, skip: Skip) -> list[Record]:
-        """Up to ``most`` records, of ``bytes_max`` of values beside the first; it moves up.
+        """Return up to ``most`` records, with ``bytes_max`` of values besides the first; move up.
 
-        None at the end of what is safe, and where they are not here yet: the log tells of both.
-        What is gone is passed over. Raises LogstoreError.
+        Empty at the end of the safe records, or if they are not read yet: the log's watch tells of
+        both. Deleted records are skipped. Raises LogstoreError.
         """
         self.stopped = False
         for _ in range(EMPTY_MAX):
@@ -204,7 +204,9 @@ class Cursor:
         self._taken = 0
 
     def _page(self, log: Log, pages: Pages, skip: Skip) -> Page | None:
-        """The one that it is in; the next one where that is behind."""
+        """Return the page that contains the cursor, or the next page if the cursor is
+        at its end.
+        """
         if self.at < log.start:  # what is kept of it is gone all the same
             self._move(log.start)
         page = pages.get(log, self._begin)

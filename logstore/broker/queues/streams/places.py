@@ -33,7 +33,7 @@ class Begin(NamedTuple):
 
     @property
     def searches(self) -> bool:
-        """Whether to find the place may take long."""
+        """Whether finding the place may take long."""
         return self.word in (TIME, LAST)
 
 
@@ -42,7 +42,7 @@ _WORDS: Final = {it.encode(): Begin(it) for it in (FIRST, LAST, NEXT)}
 
 
 def begin_of(stream: bytes, field: Field | None, now_ms: int) -> Begin:
-    """Raises InvalidConsumerArgument where it means no place."""
+    """Parse a consumer's offset argument. Raises InvalidConsumerArgument."""
     if field is None:
         return FROM_NOW
     read = _BY_CLASS.get(CLASS_OF_KIND[field.kind])
@@ -77,10 +77,11 @@ _BY_CLASS: Final[dict[str, Callable[[Field, int], Begin | None]]] = {
 
 
 def offset_of(log: Log, begin: Begin, upto: int) -> int:
-    """Where that is now; perhaps above the end. A time may take long, and the last record.
+    """Return the present offset of the place, perhaps above the end. May take long for a time or
+    LAST.
 
-    ``upto``: where the log's safe was when it was asked for; what came since is not the last one.
-    What is damaged is begun at, where it may hold the time. Raises LogstoreError.
+    ``upto``: the end of the safe records when it was asked for; later records do not count as last.
+    A damaged batch is returned if it may hold the time. Raises LogstoreError.
     """
     if begin.word == FIRST:
         return log.start
@@ -94,9 +95,9 @@ def offset_of(log: Log, begin: Begin, upto: int) -> int:
 
 
 def _last(log: Log, upto: int) -> int:
-    """Of the last record below ``upto``: the log may end with offsets that have none.
+    """Return the offset of the last record below ``upto``; the last offsets may have none.
 
-    It goes back further and further until it finds one.
+    It searches backward in growing steps.
     """
     back = 1
     while True:

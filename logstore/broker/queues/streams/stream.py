@@ -52,7 +52,7 @@ class Home(Protocol):
     def name(self) -> bytes: ...
     def policy_of(self, facts: QueueFacts) -> Policy | None: ...
     def goes(self, it: "Stream") -> None:
-        """Its topic is deleted: so is the stream."""
+        """Delete the stream: its topic is deleted."""
 
 
 class _Parked(NamedTuple):
@@ -74,7 +74,7 @@ class _Reader:
         self.cursor: Cursor | None = None  # its place is not known yet
 
     def room(self) -> int:
-        """How many more it may be given now."""
+        """Return how many more messages the consumer may get now."""
         of = self.of
         room = min(of.can_take(), of.prefetch - of.channel.unacked.of(of), of.channel.room())
         return max(room, 0)
@@ -97,7 +97,7 @@ class Stream:
     def __init__(
         self, number: int, facts: QueueFacts, home: Home, streams: Streams, topic: str
     ) -> None:
-        """``topic``: its name. Raises InvalidQueueArgument, NotOfType."""
+        """``topic``: the name of its topic. Raises InvalidQueueArgument, NotOfType."""
         self.id = number
         self.facts = facts
         self.policy = home.policy_of(facts)
@@ -132,9 +132,9 @@ class Stream:
     # Its topic
 
     def make(self, opening: Pending, new: Mapping[str, str], there: Mapping[str, str]) -> None:
-        """Have its topic made with such settings; one that is there gets ``there``.
+        """Create the topic with the settings ``new``; an existing one gets ``there``.
 
-        ``opening`` is finished when that is done.
+        ``opening`` finishes when that is done.
         """
 
         def done(found: Opened | LogstoreError) -> None:
@@ -180,16 +180,16 @@ class Stream:
             call()
 
     def topic_gone(self) -> None:
-        """It goes, too."""
+        """Delete the stream too: its topic was deleted."""
         self._topic_is_gone = True
         if not self.gone:
             log.warning("stream %s is deleted, since its topic is", text(self.facts.name))
             self._home.goes(self)
 
     def delete_topic(self, *, undone: bool) -> Pending:
-        """Have its topic deleted, once it is gone itself.
+        """Delete the topic of the deleted stream.
 
-        ``undone``: it could not be made, and the topic stays that was there before.
+        ``undone``: the stream could not be created; then a topic that existed before stays.
         """
         pending = Pending()
         if self._topic_is_gone or (undone and not self._topic_is_new):
@@ -217,7 +217,7 @@ class Stream:
 
     @property
     def ready(self) -> int:
-        """All that it has, as far as offsets tell."""
+        """The number of messages, as far as offsets tell."""
         return 0 if self._log is None else self._log.safe - self._log.start
 
     def heads(self) -> Sequence[tuple[Log, int]]:
@@ -281,7 +281,7 @@ class Stream:
         intake.lasting.update(set(range(len(messages))) - set(refused))
 
     def _begun(self, total: int, waiting: Waiting) -> None:
-        """They come with all that the transaction brings."""
+        """Count messages of a transaction that has begun, and wait for the declaration."""
         self._count(total)
         if self.kept is not None:
             waiting.pending(self.kept)
@@ -316,7 +316,7 @@ class Stream:
                 waiting.unparked(None, 0, self.failed)
 
     def _put(self, messages: Sequence[Message], waiting: Waiting) -> None:
-        """What is parked in ``waiting``."""
+        """Append the messages that are parked in ``waiting``."""
         batches, refused = self._encoded(messages)
         error: LogstoreError | None = next(iter(refused.values()), None)
         try:
@@ -346,7 +346,7 @@ class Stream:
         return rules.encode(rules.columns(good)) if good else (), refused
 
     def _append(self, batches: Sequence[Batch], waiting: Waiting) -> None:
-        """Raises StorageFull, LogFailed, UnknownPartition."""
+        """Append the batches. Raises StorageFull, LogFailed, UnknownPartition."""
         assert self._log is not None
         for batch in batches:
             mark = self._log.append(batch)
@@ -362,7 +362,10 @@ class Stream:
         return list(self._readers)
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Raises NotOfType, InvalidConsumerArgument, Unlimited, NotOfStreams; why it has failed."""
+        """Add a consumer.
+
+        Raises NotOfType, InvalidConsumerArgument, Unlimited, NotOfStreams; the error ``failed``.
+        """
         if self.failed is not None:
             raise self.failed
         facts = asked(self.facts.name, subscription, self._streams.clock())
@@ -370,7 +373,7 @@ class Stream:
         self.when_open(lambda: self._place(reader))
 
     def _place(self, reader: _Reader) -> None:
-        """Find out where it begins."""
+        """Find out where the consumer begins."""
         if self._readers.get(reader.of) is not reader:
             return
         if self._log is None:  # it can't be opened
@@ -395,7 +398,7 @@ class Stream:
             found(offset_of(its, begin, upto))
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """What it has unacked is its channel's."""
+        """Remove a consumer. Its unacknowledged messages stay with its channel."""
         reader = self._readers.pop(subscription, None)
         if reader is None:
             return
@@ -416,11 +419,11 @@ class Stream:
             self._streams.soon(self.look)
 
     def _wake_from_afar(self) -> None:
-        """From any thread."""
+        """Schedule ``look``. Called from any thread."""
         self._streams.soon(self.look)
 
     def look(self) -> None:
-        """Give consumers what they have room for, within bounds; at the end of a turn."""
+        """Deliver messages to consumers with room, within bounds; at the end of a turn."""
         self._awake = False
         if self.gone or self._log is None or not self._readers:
             return
@@ -442,13 +445,13 @@ class Stream:
             self.wake()
 
     def _begin_behind(self, reader: _Reader) -> None:
-        """Those behind it are served before it, next time."""
+        """Serve the consumers behind this one before it, next time."""
         readers = list(self._readers.items())
         at = next(n for n, (_, it) in enumerate(readers) if it is reader) + 1
         self._readers = dict(readers[at:] + readers[:at])
 
     def _serve(self, reader: _Reader, cursor: Cursor, room: int) -> int:
-        """Give it some; how many were looked at, or decoded."""
+        """Deliver some messages to the consumer; return how many were looked at or decoded."""
         assert self._log is not None
         pages = self._streams.pages
         decoded = pages.decoded
@@ -500,7 +503,7 @@ class Stream:
     # What comes back
 
     def settle(self, delivered: Group) -> None:
-        """There is room for more."""
+        """Count the acknowledgement: there is room for more messages."""
         self.count_acked(delivered)
         self.wake()
 
@@ -522,11 +525,11 @@ class Stream:
     # What only queues do
 
     def get(self, channel: Channel, no_ack: bool, then: Then) -> None:
-        """Raises NotOfStreams."""
+        """Refuse. Raises NotOfStreams."""
         raise NotOfStreams(self.facts.name, "basic.get")
 
     def purge(self, then: Callable[[int], None]) -> None:
-        """Raises NotOfStreams."""
+        """Refuse. Raises NotOfStreams."""
         raise NotOfStreams(self.facts.name, "queue.purge")
 
     # Its end

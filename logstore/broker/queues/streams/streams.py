@@ -48,7 +48,9 @@ class Streams:
         totals: QueueTotals,
         parked: Callable[[int], object],
     ) -> None:
-        """``parked``: is told how many bytes more, or less, wait for topics that are opened."""
+        """``parked``: called with changes of the number of bytes that wait for topics
+        being opened.
+        """
         self.topics = topics
         self.clock, self.soon = clock, soon
         self.totals, self.parked = totals, parked
@@ -64,22 +66,24 @@ class Streams:
     # Which topics are streams
 
     def has(self, topic: str) -> bool:
-        """Whether a stream has this topic."""
+        """Return whether a stream has this topic."""
         return topic in self._gone
 
     def take(self, topic: str, gone: Callable[[], object]) -> None:
-        """A stream has it now. ``gone`` is called in a turn when the topic is deleted."""
+        """Note that a stream has the topic. ``gone`` is called in a turn when the topic
+        is deleted.
+        """
         self._gone[topic] = gone
         self.topics.keep_single(topic, SINGLE)
 
     def let_go(self, topic: str) -> None:
-        """No stream has it any more."""
+        """Note that no stream has the topic any more."""
         self._gone.pop(topic, None)
         self._ids.pop(topic, None)
         self.topics.keep_single(topic, None)
 
     def _changed(self, change: Change) -> None:
-        """In any thread."""
+        """Handle a change of the catalogue. Called from any thread."""
         if change.event == "deleted" and change.topic.name in self._gone:
             self.soon(self._look)
 
@@ -88,9 +92,9 @@ class Streams:
             self._look_at(name)
 
     def _look_at(self, name: str) -> None:
-        """Its stream goes, if there is no such topic; one that is being made is not there yet.
+        """Delete the stream if its topic is gone and not just being created.
 
-        One that was made since in its place is another topic.
+        A topic created later with the same name is another topic.
         """
         gone = self._gone.get(name)
         if gone is None or name in self._jobs:
@@ -102,9 +106,9 @@ class Streams:
     # Their topics
 
     def make(self, name: str, new: Mapping[str, str], there: Mapping[str, str], then: Then) -> None:
-        """Have the topic made with these settings; one that is there gets ``there``.
+        """Create the topic with the settings ``new``; an existing one gets ``there``.
 
-        ``then`` gets ``Opened``, or why it can't be.
+        ``then`` gets ``Opened`` or the error.
         """
 
         def make() -> Opened:
@@ -120,11 +124,11 @@ class Streams:
         self._do(name, make, then)
 
     def open(self, name: str, then: Then) -> None:
-        """``then`` gets ``Opened``, or why it can't be."""
+        """Open the topic; ``then`` gets ``Opened`` or the error."""
         self._do(name, lambda: self._single(name), then)
 
     def alter(self, name: str, settings: Mapping[str, str], reset: Sequence[str]) -> None:
-        """A policy has changed what the topic is to be like."""
+        """Change the settings of the topic after a change of policy."""
 
         def done(found: object) -> None:
             if isinstance(found, LogstoreError):
@@ -133,9 +137,9 @@ class Streams:
         self._do(name, lambda: self.topics.alter(name, settings, reset), done)
 
     def delete(self, name: str, topic_id: str | None, then: Then) -> None:
-        """``then`` gets None, or why it is still there. One that is not there is deleted.
+        """Delete the topic; ``then`` gets None or the error. A missing topic counts as deleted.
 
-        ``topic_id``: what has another one is not it.
+        ``topic_id``: a topic with another id is left alone.
         """
 
         def delete() -> None:
@@ -146,25 +150,25 @@ class Streams:
         self._do(name, delete, then)
 
     def elsewhere(self, job: Callable[[], Any], then: Then) -> None:
-        """What may take long, of a log that is open."""
+        """Run a job that may take long in a worker, on a log that is open."""
         self._work(lambda: _or_error(job), then)
 
     def _single(self, name: str) -> Opened:
-        """Raises UnknownTopic, Refused; Damaged, Failed."""
+        """Open a topic with one partition. Raises UnknownTopic, Refused; Damaged, Failed."""
         topic = self._topic(name)
         if len(topic.partitions) != 1:
             raise Refused(f"topic {name!r} has more than one partition, and a stream has one")
         return Opened(topic, CommittedLog(topic.partition(0)), False)
 
     def _topic(self, name: str) -> Topic:
-        """Raises UnknownTopic."""
+        """Return the topic. Raises UnknownTopic."""
         topic = self.topics.get(name)
         if topic is None:
             raise UnknownTopic(f"no topic {name!r}", name)
         return topic
 
     def _do(self, name: str, job: Callable[[], Any], then: Then) -> None:
-        """Behind all that was asked for of this topic."""
+        """Run the job after all earlier ones of this topic."""
         jobs = self._jobs.setdefault(name, deque())
         jobs.append((job, then))
         if len(jobs) == 1:
@@ -188,7 +192,7 @@ class Streams:
         self._work(lambda: _or_error(job), done)
 
     def missing(self, name: str) -> bool:
-        """Whether there is no such topic, for sure."""
+        """Return whether the topic certainly does not exist."""
         try:
             self.topics.given(name)
         except UnknownTopic:
@@ -198,7 +202,7 @@ class Streams:
         return False
 
     def close(self) -> None:
-        """The process has no queues any more."""
+        """Let go of all topics: the process has no queues any more."""
         self._end()
         for name in list(self._gone):
             self.let_go(name)

@@ -28,7 +28,10 @@ MESSAGE_BYTES_MAX: Final = (128 << 20) + (1 << 20)
 
 
 def topic_name(vhost: bytes, stream: bytes) -> str:
-    """Raises NoTopicForIt where no topic can be called so, or no client may make it."""
+    """Return the name of a stream's topic.
+
+    Raises NoTopicForIt if no topic can have that name, or clients may not create it.
+    """
     topic = stream_topic(text(vhost), text(stream))
     try:
         check_topic(topic)
@@ -40,7 +43,7 @@ def topic_name(vhost: bytes, stream: bytes) -> str:
 
 
 def check_single(topics: Topics, stream: bytes, topic: str) -> None:
-    """Raises NoTopicForIt where there is a topic of that name with more than one partition."""
+    """Check an existing topic. Raises NoTopicForIt if it has more than one partition."""
     found = topics.get(topic)
     if found is not None and len(found.partitions) != 1:
         raise NoTopicForIt(
@@ -51,7 +54,10 @@ def check_single(topics: Topics, stream: bytes, topic: str) -> None:
 
 
 def check_no_companion(topics: Topics, stream: bytes, topic: str) -> None:
-    """Raises NoTopicForIt where records of another topic wait there: nobody could delete it."""
+    """Check that the topic does not hold delayed records of another one.
+
+    Raises NoTopicForIt: such a topic could not be deleted.
+    """
     parent = parent_of(topic)
     found = None if parent is None else topics.get(parent)
     if found is not None and found.settings.delivery_schedule:
@@ -61,7 +67,7 @@ def check_no_companion(topics: Topics, stream: bytes, topic: str) -> None:
 
 
 def retention(limits: Limits) -> Mapping[str, str]:
-    """What its arguments say of a topic's settings; an empty one where they say nothing."""
+    """Return the topic settings from the stream's arguments; empty if they have none."""
     found: dict[str, int] = {}
     age_ms, size, segment = limits.max_age_ms, limits.max_bytes, limits.segment_bytes
     if age_ms is not None:
@@ -76,7 +82,7 @@ def retention(limits: Limits) -> Mapping[str, str]:
 
 
 def changed(before: Limits, now: Limits) -> tuple[Mapping[str, str], Sequence[str]] | None:
-    """Settings that are others now, and those that are to be as any topic's; None: none are."""
+    """Return the settings to change, and those to reset to the default; None: there are none."""
     had, has = retention(before), retention(now)
     put = {name: value for name, value in has.items() if had.get(name) != value}
     over = [name for name in had if name not in has]
@@ -86,7 +92,7 @@ def changed(before: Limits, now: Limits) -> tuple[Mapping[str, str], Sequence[st
 
 
 def settings(limits: Limits) -> Mapping[str, str]:
-    """Of a new topic. Without arguments all is kept, as RabbitMQ has it."""
+    """Return the settings of a new topic. Without arguments all is retained, as in RabbitMQ."""
     return {
         "retention.ms": str(UNLIMITED),
         "retention.bytes": str(UNLIMITED),
