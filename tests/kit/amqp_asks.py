@@ -70,6 +70,6 @@ LACKING = [(name, ask) for name, asks in RIGHTS.items() for ask in asks]
 
 
 def exactly(word, asks):
-    """The regular expression of a permission that allows just these."""
+    """The regular expression of a permission for exactly these names."""
     names = [ask.name.decode() or "amq.default" for ask in asks if WORDS[ask.operation] == word]
     return f"^({'|'.join(names)})$" if names else ""

@@ -42,7 +42,7 @@ DEATH = {"queue": "q", "reason": "rejected", "count": fields.Long(1), "exchange"
 
 
 def value(chance, deep=0):
-    """Of every type of field."""
+    """A value of any field type."""
     kinds = [
         lambda: chance.random() < 0.5,
         lambda: chance.choice([0, 1, -1, 2**31 - 1, -(2**31)]),
@@ -149,7 +149,7 @@ def request(chance):
 
 
 def frame(chance):
-    """One or more that a client may send."""
+    """One or more frames that a client may send."""
     channel = chance.choice(CHANNELS)
     kind = chance.random()
     if kind < 0.35:
@@ -179,7 +179,7 @@ SPOILS = [
 
 
 def spoilt(chance, data):
-    """A frame with something wrong in it, or more or fewer of it."""
+    """A frame with an error in it, too long or too short."""
     one = bytearray(data)
     match chance.choice(SPOILS):
         case "flip":
@@ -208,7 +208,7 @@ def spoilt(chance, data):
 
 
 def conversation(seed, steps):
-    """What a client sends, as reads of some frames each, some of them spoilt."""
+    """A client's input, in reads of some frames each, some of which are spoilt."""
     chance = random.Random(seed)
     spoils = chance.choice([0, 0.01, 0.05])
     for _ in range(chance.randint(1, steps)):

@@ -93,7 +93,7 @@ class Node:
         threading.Thread(target=run, daemon=True).start()
 
     def step(self):
-        """What has come from other threads, and the end of a turn."""
+        """Run calls from other threads, and end a turn."""
         with self._news:
             calls, self._calls = self._calls, []
         for call in calls:
@@ -101,7 +101,7 @@ class Node:
         self.turns.over()
 
     def run(self, until):
-        """End turns until nothing is left to do, all is safe, and ``until`` says so."""
+        """End turns until nothing is left, everything is safe, and ``until()`` is true."""
         while True:
             self.step()
             if self.turns.left or self._calls:
@@ -113,7 +113,7 @@ class Node:
                     assert self._news.wait(DEADLINE_S), "nothing comes"
 
     def _unsafe(self):
-        """Whether something that was appended is not safe; then there is news when it is."""
+        """Whether any appended record is not safe yet, in which case news will follow."""
         queues = [it for vhost in self.queues.vhosts.values() for it in vhost.queues()]
         lanes = [log for queue in queues for log in queue.logs()]
         logs = [*lanes, self.queues._journaling.log]
@@ -130,7 +130,7 @@ class Node:
         self.queues.tick(self.now_ms)
 
     def ready(self, name):
-        """How many messages of this queue are ready."""
+        """The number of ready messages in this queue."""
         return self.queues.vhosts[b"/"].queue(name).ready
 
     def close(self):
@@ -139,7 +139,7 @@ class Node:
         self._store.close()
 
     def kill(self):
-        """As kill -9 would leave the files."""
+        """Leave the files as kill -9 would."""
         self._committer.close()
         self._store._upkeep.close()  # a process that is killed does none
         crash(self._store.internals().directory.writable())
@@ -165,9 +165,9 @@ class Door:
     """A node's queues and the door to them."""
 
     def __init__(self, path, message_bytes_max=16 << 20, node=None, **given):
-        """``node``: one that goes on when it is closed; a new one by default.
+        """``node``: a node that outlives the door; a new one by default.
 
-        ``given``: who may do what, as ``AmqpDoor`` has it.
+        ``given``: access rules, as in ``AmqpDoor``.
         """
         self._path, self._message_bytes_max = path, message_bytes_max
         self._given = given
@@ -185,14 +185,14 @@ class Door:
         self.peers = []
 
     def again(self):
-        """The process stops in order, and another one has the directory."""
+        """Stop the process cleanly, and start another one on the directory."""
         for peer in self.peers:
             peer.over = True
         self.node.close()
         self._begin(Node(self._path, self.node.now_ms))
 
     def kill(self):
-        """The same, without a word: what is on disk is there."""
+        """Kill the process, and start another one on the directory."""
         self.node.kill()
         self._begin(Node(self._path, self.node.now_ms))
 
@@ -202,14 +202,14 @@ class Door:
         return self.peers[-1]
 
     def open(self, **given):
-        """A connection with a channel 1."""
+        """A connection with channel 1 open."""
         peer = self.connect()
         peer.shake_hands(**given)
         peer.ask(methods.ChannelOpen())
         return peer
 
     def run(self):
-        """Until nothing is left to do, all is safe, and whoever waits for that has heard of it."""
+        """Run until nothing is left, everything is safe, and all waiting peers were told."""
         self.node.run(until=lambda: not any(peer.waits for peer in self.peers))
 
     def close(self):
@@ -242,7 +242,7 @@ class Peer(FedPeer):
         self.give(b"".join(frames.method_frame(channel, it) for it in sent))
 
     def ask(self, method, channel=1):
-        """Send it; what is answered once all is done."""
+        """Send a method; returns the answer once all is done."""
         self.send(method, channel=channel)
         self.door.run()
         return self.answer()
@@ -261,7 +261,7 @@ class Peer(FedPeer):
         return self.methods()
 
     def frames(self):
-        """All that have come since: type, channel, what it holds."""
+        """All frames since the last call: type, channel, payload."""
         found = []
         while self.got:
             kind, number, size = HEAD.unpack_from(self.got)
@@ -271,7 +271,7 @@ class Peer(FedPeer):
         return found
 
     def all(self):
-        """Channel and method of each; with properties and body where it has some."""
+        """Channel and method of each; with properties and body if it has content."""
         found, body = [], None
         for kind, number, payload in self.frames():
             if kind == frames.METHOD:
@@ -293,12 +293,12 @@ class Peer(FedPeer):
         return [it[1] for it in self.all()]
 
     def answer(self):
-        """The one method that has come."""
+        """The only method that has arrived."""
         (only,) = self.all()
         return only[1] if len(only) == 2 else only[1:]
 
     def publish(self, *bodies, exchange="", key="q", mandatory=False, props=None, channel=1):
-        """As one read."""
+        """Publish these messages in one read."""
         self.give(b"".join(
             message(body, exchange, key, mandatory, props, channel) for body in bodies
         ))  # fmt: skip
@@ -355,23 +355,23 @@ def delete(queue="q", if_unused=False, if_empty=False):
 
 
 def soft(code, text, ids=(50, 10)):
-    """What ends a channel."""
+    """The method that closes a channel."""
     return methods.ChannelClose(code, text, *ids)
 
 
 def hard(code, text, *ids):
-    """What ends a connection."""
+    """The method that closes a connection."""
     return methods.ConnectionClose(code, text, *(ids or (0, 0)))
 
 
 def again(peer):
-    """After the channel was closed."""
+    """Open the channel again after it was closed."""
     peer.send(methods.ChannelCloseOk())
     assert peer.ask(methods.ChannelOpen()) == methods.ChannelOpenOk()
 
 
 def deliveries(peer):
-    """Consumer tag, delivery tag, whether it is redelivered, body of all that have come."""
+    """Consumer tag, delivery tag, redelivered flag and body of all deliveries."""
     return [
         (it[1].consumer_tag, it[1].delivery_tag, it[1].redelivered, it[3])
         for it in peer.all()
@@ -384,7 +384,7 @@ def bodies(peer):
 
 
 def confirms(peer):
-    """(ack or nack, tag, multiple) of each."""
+    """(ack or nack, tag, multiple) of each confirm."""
     return [
         (type(it).__name__, it.delivery_tag, it.multiple)
         for it in peer.methods()
@@ -393,5 +393,5 @@ def confirms(peer):
 
 
 def headers(data):
-    """Of properties as they came."""
+    """The headers in encoded properties."""
     return properties.read(data).headers

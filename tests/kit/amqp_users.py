@@ -76,17 +76,17 @@ class Users:
 
 
 def login_of(user, password=b"secret"):
-    """As PLAIN has it."""
+    """The login in PLAIN's form."""
     return b"\0" + user.encode() + b"\0" + password
 
 
 def opened(door, user="al", **given):
-    """A connection of this user with a channel 1."""
+    """A connection of this user with channel 1 open."""
     return door.open(login=login_of(user), **given)
 
 
 def start(peer, mechanism, response, capabilities=CAPABILITIES):
-    """Log in; what the server said of it."""
+    """Log in; returns the server's answer."""
     peer.give(frames.PROTOCOL)
     told = methods.ConnectionStartOk(
         {"capabilities": dict(capabilities)}, mechanism, response, "en_US"
@@ -96,7 +96,7 @@ def start(peer, mechanism, response, capabilities=CAPABILITIES):
 
 
 def refusal(ask, user="al", vhost="/"):
-    """What a client is told that lacks this right."""
+    """The error for a client that lacks this right."""
     name = ask.name.decode() or "amq.default"
     word = WORDS[ask.operation]
     at = f"{ask.kind} '{name}' in vhost '{vhost}'"

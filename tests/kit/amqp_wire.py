@@ -121,7 +121,7 @@ class Line:
         self._next(number, methods.ChannelOpenOk)
 
     def tell(self, number, method, properties_=None, body=b""):
-        """Send, and wait for the reply if there is one, which joins the channel's replies."""
+        """Send a method; its reply, if there is one, joins the channel's replies."""
         channel = self.channels[number]
         kind = type(method)
         if kind is methods.BasicPublish:
@@ -144,17 +144,17 @@ class Line:
         return reply
 
     def ask(self, number, method):
-        """As ``tell``, of what is no part of the conversation: its reply is not kept."""
+        """As ``tell``, outside the conversation: the reply is not kept."""
         self._send(number, method)
         return self._next(number, ASKED[type(method)])
 
     def drop(self):
-        """Without a word."""
+        """Close the socket without a Close."""
         self.socket.close()
         self._begin_again()
 
     def close(self):
-        """In order; it is open again when this returns."""
+        """Close the connection cleanly; it is open again on return."""
         self._send(0, methods.ConnectionClose(200, "", 0, 0))
         self._next(0, methods.ConnectionCloseOk)
         self.socket.close()
@@ -175,7 +175,7 @@ class Line:
             self.socket.sendall(data)
 
     def _next(self, number, kinds):
-        """The next method of these kinds on the channel, or the Closed that came instead."""
+        """The next method of these kinds on the channel, or the Closed that arrived instead."""
         while True:
             frame = self._frame()
             came = self._file(*frame)
@@ -199,7 +199,7 @@ class Line:
             self.data += more
 
     def _file(self, kind, number, payload):
-        """(channel, method or message) of what is not kept here, or a Closed."""
+        """(channel, method or message) of a frame that is not kept, or a Closed."""
         if kind == frames.HEARTBEAT:
             return None
         channel = self.channels[number]
@@ -260,7 +260,7 @@ def _method(came):
 
 
 def typed(value):
-    """With the wire type of every value, since ``Long(1) == 1 == True``."""
+    """The value with the wire type of every part, since ``Long(1) == 1 == True``."""
     match value:
         case dict():
             return {name: typed(it) for name, it in value.items()}

@@ -22,7 +22,7 @@ class Loop:
         self._thread.start()
 
     def call(self, function):
-        """Call it there, and await what it gives."""
+        """Call a function in the loop, and await its result."""
 
         async def work():
             found = function()

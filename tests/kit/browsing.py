@@ -31,7 +31,7 @@ def _lacks(reason):
 
 
 def _built():
-    """The folder of the driver with what it needs."""
+    """The folder of the driver, with its dependencies."""
     sources = [SOURCE / it for it in FILES]
 
     def build(folder):
@@ -70,7 +70,7 @@ class Browser:
         self._driver.close()
 
     def do(self, body, given=None):
-        """What a piece of JavaScript gives that sees ``page`` and ``given``."""
+        """The result of JavaScript code that can use ``page`` and ``given``."""
         self._driver.process.stdin.write(json.dumps({"do": body, "given": given}) + "\n")
         self._driver.process.stdin.flush()
         told = self._driver.next(DEADLINE_S)
@@ -93,7 +93,7 @@ class Page:
         return self.browser.do(body, given)
 
     def open(self, place="#/overview"):
-        """Go there, and wait until it shows something."""
+        """Go to the address, and wait until it shows a view."""
         self.do(
             "if (page.url() === given.url) await page.reload(); else await page.goto(given.url)",
             url=self.url + place,
@@ -101,14 +101,14 @@ class Page:
         return self.arrived()
 
     def arrived(self, place=None):
-        """The view that the address names is there; of this address, where one is given."""
+        """Wait for the view of the address, or of ``place`` if given."""
         if place is not None:
             self.until(f"location.hash === {json.dumps(place)}")
         self.until("document.querySelector('main > *')?.dataset.own === location.hash")
         return self.settled()
 
     def settled(self):
-        """Nothing is being asked for that the view waits for."""
+        """Wait until no request of the view is pending."""
         self.until(
             "document.querySelector('main h1') && !document.querySelector('.waiting, .list.asking')"
         )
@@ -121,7 +121,7 @@ class Page:
         return self.do("return await page.locator(given.where).allInnerTexts()", where=where)
 
     def rows(self, caption):
-        """The cells of a table, as texts."""
+        """The cells of a table as texts."""
         return self.do(
             """return await page.locator(`table:has(caption:text-is("${given.caption}"))`).first()
             .locator("> tbody > tr").evaluateAll((rows) =>
@@ -139,7 +139,7 @@ class Page:
         )
 
     def confirm(self, verb):
-        """Press the button of a dialog that does it, which says so."""
+        """Press the dialog's confirming button, whose text is ``verb``."""
         submit = "dialog [type=submit]"
         assert self.text(submit) == verb
         self.do("await page.locator(given.where).click()", where=submit)
@@ -161,7 +161,7 @@ class Page:
             self.do("await page.keyboard.press(given.key)", key=it)
 
     def sees(self, text, where="body"):
-        """Wait until it is there."""
+        """Wait until the text is visible."""
         self.do(
             "await page.locator(given.where).filter({hasText: given.text}).first().waitFor()",
             text=text, where=where,
@@ -171,19 +171,19 @@ class Page:
         return self.do("return await page.evaluate(given.script)", script=script)
 
     def until(self, script):
-        """Wait until this is true in the page."""
+        """Wait until the script returns true in the page."""
         self.do(_UNTIL, script=script)
 
     def complaints(self):
-        """What it said in the console since this was asked, errors and warnings."""
+        """Errors and warnings in the console since the last call."""
         return self.do("return kit.said()")
 
     def faults(self):
-        """What axe-core finds in it."""
+        """The faults that axe-core finds in the page."""
         return self.do("return await kit.axe()")
 
     def overflow(self):
-        """How many pixels it is wider than the window."""
+        """By how many pixels the page exceeds the window's width."""
         return self.evaluate("document.documentElement.scrollWidth - innerWidth")
 
     def shoot(self, path):

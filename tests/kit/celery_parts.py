@@ -45,7 +45,7 @@ class Shop:
         return made
 
     def worker(self, *words, pool="solo", name="one"):
-        """A worker that is ready."""
+        """Start a worker, and wait until it is ready."""
         found = self.program(
             Worker, "-m", "celery", "-A", "shop", "worker", "-l", "info", "-P", pool,
             "-n", f"{name}@here", *words,
@@ -54,11 +54,11 @@ class Shop:
         return found
 
     def ask(self):
-        """What evaluates in the application: ``ask("add.delay(2, 3).get(T)")``."""
+        """A process that evaluates in the application: ``ask("add.delay(2, 3).get(T)")``."""
         return self.program(Ask, APP / "ask.py")
 
     def flower(self):
-        """A Flower that sees the workers: ``flower(path)`` is what it says there."""
+        """A Flower that sees the workers: ``flower(path)`` returns its answer."""
         found = self.program(
             Worker, "-m", "celery", "-A", "shop", "flower", "--address=127.0.0.1", "--port=0"
         )
@@ -71,13 +71,13 @@ class Shop:
         return get
 
     def notes(self, kind=None):
-        """The lines that tasks wrote; with a kind, what follows that word."""
+        """The lines that tasks wrote; with a kind, the rest of the lines with that word."""
         path = self.folder / "notes"
         lines = [json.loads(it) for it in path.read_text().splitlines()] if path.exists() else []
         return lines if kind is None else [it[1:] for it in lines if it[0] == kind]
 
     def noted(self, kind, condition):
-        """What follows that word in the notes, once it is as expected."""
+        """The notes of this kind, once the condition holds."""
         until(
             lambda: condition(self.notes(kind)),
             lambda: time.sleep(0.02),  # nothing tells of a file
@@ -98,7 +98,7 @@ class Shop:
 
 class OfShop(Program):
     def kill(self):
-        """At once, with all the processes that it started."""
+        """Kill the process at once, with all its children."""
         with contextlib.suppress(ProcessLookupError):  # all have ended
             os.killpg(self.process.pid, signal.SIGKILL)
         self._gone()
@@ -127,7 +127,7 @@ class Worker(OfShop):
             self._spoke.notify_all()
 
     def said(self, text):
-        """The line of its log that has these words, waited for."""
+        """Wait for a log line with this text."""
         with self._spoke:
             self._spoke.wait_for(lambda: not self._open or self._lines_with(text), DEADLINE_S)
             assert self._lines_with(text), self.complaints()
@@ -137,7 +137,7 @@ class Worker(OfShop):
         return [it for it in self._complaints if text in it]
 
     def stop(self):
-        """As an operator stops it: it ends what it has begun."""
+        """Stop the worker as an operator does: it finishes running tasks."""
         self.process.send_signal(signal.SIGTERM)
         self._gone()
         assert self.process.returncode == 0, self.complaints()

@@ -12,14 +12,14 @@ from logstore.records.varint import encoded
 
 
 def naive_keyed(records):
-    """What ``keyed`` should find."""
+    """The expected result of ``keyed``."""
     keys = [it[2] for it in records]
     bare = [nth for nth, it in enumerate(records) if it[3] is None and it[2] is not None]
     return keys, bare
 
 
 def found_keyed(batch):
-    """The same, and the bytes between the boundaries that are found; None: refused."""
+    """The result of ``keyed``, and the bytes between boundaries; None if refused."""
     try:
         found = keyed(batch)
     except CorruptBatch:
@@ -30,7 +30,7 @@ def found_keyed(batch):
 
 
 def naive(records, data, batch, dense):
-    """What ``look`` should find in these records, by a decoder that makes them; None: refused."""
+    """The expected result of ``look`` by a decoder that creates records; None if refused."""
     if records is None:
         return None
     if dense and [it[0] for it in records] != list(range(len(records))):
@@ -48,7 +48,7 @@ def whole(batch, dense):
 
 
 def in_parts(batch, dense, size):
-    """The same, by pieces of ``size`` bytes."""
+    """The result of ``look``, given the bytes in pieces of ``size``."""
     walk, data = Walk(batch, dense=dense), bytes(batch.data[61:])
     try:
         for at in range(0, len(data), size):
@@ -60,7 +60,7 @@ def in_parts(batch, dense, size):
 
 
 def same_as_naive(batch, sizes=()):
-    """Whether the batch is accepted; in either case a plain decoder must say the same."""
+    """Whether the batch is accepted; a plain decoder must agree in either case."""
     data = bytes(batch.data[61:])
     try:
         records = naive_records(data, batch.record_count, batch.last_offset_delta)

@@ -21,7 +21,7 @@ class Checking:
         self.tell()
 
     def watch(self, tell):
-        """Have it called when there is an outcome."""
+        """Call ``tell`` when there is an outcome."""
         self.tell = tell
         return lambda: None
 

@@ -45,7 +45,7 @@ class ClusterClient:
         self.loop.run_in_executor(None, job).add_done_callback(lambda it: done(it.result()))
 
     def soon(self, call):
-        """Once, at the end of the loop's turn; from any thread."""
+        """Run the call once, at the end of the loop's turn; callable from any thread."""
         with self._soon_lock:
             first = not self._soon
             self._soon[call] = None
@@ -74,7 +74,7 @@ class ClusterClient:
         return found
 
     def until(self, watched, met):
-        """Until ``met()``, asked at each news of a log, or of the brokers' view."""
+        """Wait until ``met()``, checked at each news of a log or of the brokers' view."""
 
         async def waits():
             news = asyncio.Event()
@@ -90,7 +90,7 @@ class ClusterClient:
         self._thread.run(waits())
 
     def bounds(self, place):
-        """(start, safe), as the partition's leader says."""
+        """(start, safe) from the partition's leader."""
         return [
             self.told(lambda then, it=it: self.offsets.at_time(place, it, then))[0]
             for it in (EARLIEST, LATEST)
@@ -107,12 +107,14 @@ class ClusterClient:
         )  # fmt: skip
 
     def append(self, log, *values, **facts):
-        """One batch; its mark. Of now: brokers forget producers by the times of their records."""
+        """Append a batch of the present time, since brokers forget old producers; returns
+        the mark.
+        """
         given = encode([(it, None, (), now_ms()) for it in values], **facts)
         return self.call(log.append, given)
 
     def read_all(self, log, at=None, view=lambda log: log):
-        """Its values up to ``safe``, as a reader of that view has them that is woken by news."""
+        """The values up to ``safe``, read through a view by a reader that news wake."""
         found, at, seen = [], log.start if at is None else at, view(log)
         while at < log.safe:
             batches = []
@@ -130,7 +132,7 @@ class ClusterClient:
         return found
 
     def close(self):
-        """Fails where something was raised in the loop."""
+        """Close; fails if an error was raised in the loop."""
         self.call(self.client.close)
         self.call(lambda: None)  # connections end in a turn
         self._thread.close()

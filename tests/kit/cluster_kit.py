@@ -20,7 +20,7 @@ class OneNode:
     """``Around`` of its client; time passes, and bytes go over, when a test says so."""
 
     def __init__(self, seed=0, beside=None, transactions=False, talk=None):
-        """``beside``: another client of the same; ``transactions``: its broker has these."""
+        """``beside``: another client of the same broker; ``transactions``: of its broker."""
         self.first = (
             beside.first if beside else TransactingTalk() if transactions else talk or Talk()
         )
@@ -60,7 +60,7 @@ class OneNode:
         return lambda: None
 
     def _grow_old(self, link):
-        """The broker knows only so much."""
+        """Limit the API versions of the broker."""
         for key, high in self.speaks.items():
             low, known = link._versions[key]
             link._versions[key] = low, min(known, high)
@@ -75,7 +75,7 @@ class OneNode:
     # What a test does
 
     def log(self, topic="t", partition=0, partitions=1):
-        """The partition, as a log; its topic is made where there is none."""
+        """The partition as a log; its topic is created if it does not exist."""
         if self.topics.get(topic) is None:
             self.topics.create(topic, partitions, {})
         place = topic, partition
@@ -86,7 +86,7 @@ class OneNode:
         return self.client.shared_log(place, start, safe, self.wait_for)
 
     def wait_for(self, begin):
-        """As WaitFor: time passes meanwhile."""
+        """As WaitFor; time passes meanwhile."""
         heard = []
         begin(heard.append)
         for _ in range(1000):
@@ -99,7 +99,7 @@ class OneNode:
         return found
 
     def run(self):
-        """Until nobody has anything to say; no time passes."""
+        """Run until no side has anything to send; no time passes."""
         moved = True
         while moved:
             moved = bool(self._soon)
@@ -139,13 +139,13 @@ class OneNode:
         return bool(sent)
 
     def cut(self):
-        """All connections are lost."""
+        """Lose all connections."""
         for link, _, _ in self._ends:
             link.lose(ClusterUnreachable("connection lost"))
         self._ends = []
 
     def pass_time(self, seconds, beside=()):
-        """In steps, in each of which all that is due is done; ``beside``: other clients, too."""
+        """Let time pass in steps, and do what is due in each; ``beside``: of other clients, too."""
         end = self.now() + seconds
         clients = self, *beside
         while self.now() < end - 1e-9:

@@ -38,7 +38,7 @@ class Message:
     acks: list = field(default_factory=list)  # (when it was delivered, when it was acknowledged)
 
     def comes_back(self):
-        """Each time that it came again: the acknowledgement before, and when it came."""
+        """Each redelivery after an acknowledgement: that acknowledgement, and when it came."""
         return [
             (max(before, key=lambda it: it[1]), when)
             for when, _ in self.deliveries
@@ -46,8 +46,10 @@ class Message:
         ]
 
     def unmarked(self, freezes):
-        """When it came again as if for the first time. A node that was frozen while it gave it out
-        goes on with that: ``freezes`` are their beginnings and ends.
+        """Times of redeliveries without the redelivered flag.
+
+        A node that was frozen while it delivered continues afterwards: ``freezes`` are start and
+        end of each.
         """
         return [
             when
@@ -68,7 +70,7 @@ class Fault(NamedTuple):
     until: float  # it gives nothing out from then on
 
     def explains(self, acked, when):
-        """Whether what was acknowledged like this may come again then."""
+        """Whether a message acknowledged like this may be redelivered at that time."""
         delivered_at, acked_at = acked
         return (
             delivered_at <= self.until + UNDER_WAY_S
@@ -96,7 +98,7 @@ class Known:
         self.messages[number].confirmed = time.monotonic()
 
     def delivered(self, queue, body, redelivered):
-        """To be called when it is acknowledged."""
+        """Note a delivery; returns the call for its acknowledgement."""
         found = self.messages.get(int(body.split(b" ")[0]))
         if found is None or found.queue != queue:
             self.strange.append((queue, body))
@@ -113,11 +115,11 @@ class Known:
             return list(self.messages.items())
 
     def missing(self):
-        """What was confirmed, and is not acknowledged by anybody."""
+        """Messages that were confirmed, and not acknowledged by any consumer."""
         return [n for n, it in self.all() if it.confirmed is not None and not it.acks]
 
     def back(self, faults):
-        """What comes again that was acknowledged, and no fault explains it."""
+        """Redeliveries after an acknowledgement that no fault explains."""
         return [
             (number, it)
             for number, it in self.all()
@@ -126,11 +128,11 @@ class Known:
         ]
 
     def unmarked(self, freezes):
-        """What comes again as if for the first time."""
+        """Redeliveries without the redelivered flag."""
         return [(number, it) for number, it in self.all() if it.unmarked(freezes)]
 
     def gaps(self, since, until):
-        """(of confirms, of deliveries): the longest time without one, by queue, in these times."""
+        """(of confirms, of deliveries): the longest time without one, by queue, in this period."""
         confirms, deliveries = defaultdict(list), defaultdict(list)
         for _, it in self.all():
             if it.confirmed is not None:
@@ -262,7 +264,7 @@ class Load:
         return self._over[type(client)]
 
     def check(self):
-        """That none of the clients has found what it did not expect."""
+        """Check that no client has found an error."""
         for it in self._clients:
             if it.failed is not None:
                 raise it.failed
@@ -274,11 +276,11 @@ class Load:
                 it.join()
 
     def wait_until_it_flows(self):
-        """Until of each queue something was delivered that was sent from now on."""
+        """Wait until each queue has delivered a message sent from now on."""
         self._wait_until(lambda it: it.deliveries)
 
     def wait_until_it_is_confirmed(self):
-        """Until of each queue something was confirmed that was sent from now on."""
+        """Wait until each queue has confirmed a message sent from now on."""
         self._wait_until(lambda it: it.confirmed is not None)
 
     def _wait_until(self, holds):
@@ -291,7 +293,7 @@ class Load:
         until(lambda: not dry(), lambda: time.sleep(0.05), complain=lambda: f"dry: {dry()}")
 
     def drain(self, within_s=60):
-        """No more is sent; what was confirmed is consumed; what is missing then."""
+        """Stop sending and consume confirmed messages; returns the missing ones."""
         self._end(Publisher)
         deadline = time.monotonic() + within_s
         while (missing := self.known.missing()) and time.monotonic() < deadline:
@@ -299,14 +301,14 @@ class Load:
         return missing
 
     def stop(self):
-        """One that waits for what never comes is left to itself."""
+        """Stop the clients; a client that waits in vain is abandoned."""
         self._over = dict.fromkeys(self._over, True)
         for it in self._clients:
             it.join(ENDS_WITHIN_S)
 
 
 def named(trio, count):
-    """So many new queues."""
+    """The names of ``count`` new queues."""
     names = [f"load-{next(_numbers)}" for _ in range(count)]
     with pika.BlockingConnection(pika.ConnectionParameters(*trio.places()[0])) as connection:
         channel = connection.channel()

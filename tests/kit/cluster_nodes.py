@@ -21,7 +21,7 @@ class ServingNode:
     """``logstore serve --cluster``; ``redis``, ``amqp`` and ``http`` are where clients connect."""
 
     def __init__(self, data, cluster, *words, config="", **settings):
-        """``cluster``: addresses of brokers; ``config``: what its configuration file says."""
+        """``cluster``: addresses of brokers; ``config``: text of the configuration file."""
         self.data = data
         if config:
             data.mkdir(exist_ok=True)
@@ -50,7 +50,7 @@ class ServingNode:
         return "".join(line for line in lines if not any(it in line for it in OF_SLOW_MACHINES))
 
     def stop(self, number=signal.SIGTERM):
-        """(exit code, what it said on standard error)"""
+        """(exit code, standard error)"""
         if self.process.poll() is None:
             self.process.send_signal(number)
         code = self.process.wait(DEADLINE_S)
@@ -74,7 +74,7 @@ class Cluster:
         return self.broker.address
 
     def node(self, name, *words, **settings):
-        """One that is new, or was stopped."""
+        """Start a node that is new or was stopped."""
         node = self.nodes[name] = ServingNode(self._path / name, self.address, *words, **settings)
         return node
 
@@ -108,22 +108,22 @@ class Trio:
         return self.nodes[name]
 
     def places(self):
-        """Where clients of RabbitMQ find one."""
+        """The addresses for RabbitMQ clients."""
         return [self.nodes[it].amqp for it in self.running()]
 
     def redis_places(self):
-        """The same of Redis."""
+        """The addresses for Redis clients."""
         return [self.nodes[it].redis for it in self.running()]
 
     def running(self):
-        """Those that are not frozen."""
+        """The nodes that are not frozen."""
         return [
             name for name, it in self.nodes.items()
             if it.process.poll() is None and name not in self._frozen
         ]  # fmt: skip
 
     def node_id(self, name):
-        """As claims name it."""
+        """The node's name in claims."""
         directory = Opened(self._path / name).reader()
         with closing(directory):
             return directory.store_id
@@ -134,7 +134,7 @@ class Trio:
         self.faults.append(Fault(f"{what} {name}", begin, until))
 
     def begin(self, name):
-        """One that does not run. Others give up to it what is its share."""
+        """Start a node that does not run. The others give up its share."""
         began = time.monotonic()
         brokers = self._brokers
         proxied = ",".join(f"{host}:{port}" for host, port in brokers.proxied)
@@ -148,7 +148,7 @@ class Trio:
         self.nodes[name].stop(signal.SIGKILL)
 
     def end(self, name):
-        """Cleanly; what it said."""
+        """Stop a node cleanly; returns its output."""
         began = time.monotonic()
         code, said = self.nodes[name].stop()
         self._fault("end", name, began, time.monotonic())
@@ -162,15 +162,16 @@ class Trio:
         self.nodes[name].process.send_signal(signal.SIGSTOP)
 
     def thaw(self, name):
-        """It finds that others have taken over, and gets its share again."""
+        """Thaw a node, which finds its share taken over, and gets it again."""
         now = time.monotonic()
         self.nodes[name].process.send_signal(signal.SIGCONT)
         self.freezes.append((self._frozen.pop(name), now))
         self._fault("thaw", name, now, now + SHARED_S)
 
     def cut(self, ways=BOTH):
-        """``b`` from all brokers; clients and other nodes reach it. It gives out what it has for as
-        long as it is sure that nobody else owns it.
+        """Cut ``b`` off from all brokers; clients and other nodes can reach it.
+
+        It delivers messages as long as it is sure to be their only owner.
         """
         now = time.monotonic()
         self._fault("cut", CUT_OFF, now, now + HEARD_S)
@@ -178,7 +179,7 @@ class Trio:
             it.hold(*ways)
 
     def mend(self):
-        """It is not cut off any more, and gets its share again."""
+        """Reconnect the node, which gets its share again."""
         now = time.monotonic()
         for it in self._brokers.proxies:
             it.heal()

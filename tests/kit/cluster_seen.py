@@ -23,7 +23,7 @@ class Journal(NamedTuple):
 
 
 def _batches(client, log):
-    """All that stand, in order. The owner of the log may trim it meanwhile."""
+    """All batches in order, while the log's owner may trim it."""
     found, at = [], log.start
     while at < log.safe:
         batches = []
@@ -40,7 +40,7 @@ def _batches(client, log):
 
 
 def journal(client):
-    """Of all queues."""
+    """The journal's claims of all queues."""
     claims, strangers = {}, []
     for number in range(JOURNAL.partitions):
         seen = Claims()
@@ -54,7 +54,7 @@ def journal(client):
 
 
 def owners(client, admin):
-    """(node, epoch) of each partition that anybody has claimed."""
+    """(node, epoch) of each claimed partition."""
     if JOURNAL.name not in admin.list_topics().topics:
         return {}
     claims = journal(client).claims
@@ -62,7 +62,7 @@ def owners(client, admin):
 
 
 def settled(client, queue):
-    """How many of its messages are settled, as its next owner will find."""
+    """The number of settled messages, as the queue's next owner will find it."""
     claims, replayed = Claims(), Replayed(SettlementNotes)
     for batch in _batches(client, client.log(JOURNAL.name, queue % JOURNAL.partitions)):
         if claims.admits(batch):
@@ -78,7 +78,7 @@ def settled(client, queue):
 
 
 def messages(client, admin, filling):
-    """What stands in queues that ends so: its number, and whatever else a body has before it."""
+    """Messages in queues with this ending: the number, and the rest of each body."""
     found = []
     for topic, its in admin.list_topics().topics.items():
         if queue_of(topic) is None:

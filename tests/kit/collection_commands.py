@@ -204,7 +204,7 @@ def union_command(chance):
 
 
 def any_command(chance):
-    """One of them; now and then of a key of another kind."""
+    """A command, sometimes on a key of another kind."""
     kind = chance.choice(
         [
             hash_command,

@@ -4,14 +4,14 @@ from logstore_cli.app import app, typer
 
 
 def tree(command, path=()):
-    """(path, command) of the root and all below it."""
+    """(path, command) of the root and every command below it."""
     yield path, command
     for name, below in getattr(command, "commands", {}).items():
         yield from tree(below, (*path, name))
 
 
 def parameters(command):
-    """With those that a command adds when it is first asked."""
+    """The command's parameters, with those that it adds on first use."""
     return command.get_params(typer.Context(command))
 
 

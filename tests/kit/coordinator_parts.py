@@ -42,7 +42,7 @@ def subscription_of(metadata):
 
 
 def assignment_of(assignment):
-    """``+`` instead of ``=``: and more, of the assignor's own."""
+    """``+`` instead of ``=``: followed by data of the assignor."""
     if assignment[:1] not in (b"=", b"+"):
         return None
     return Assignment(places_of(assignment[1:].decode()), assignment[:1] == b"+")
@@ -160,7 +160,7 @@ class Bench:
         self.start()
 
     def start(self):
-        """A new process over what was kept."""
+        """Start a new process with the stored state."""
         self.coordinator = Coordinator(
             self.settings, self.keeper, self.topics.get,
             names=lambda: list(self.topics), speech=SPEECH,
@@ -170,13 +170,13 @@ class Bench:
         self.coordinator.start(self.now)
 
     def disk(self, fails):
-        """What was to be kept is, or the disk is full."""
+        """Complete pending writes, or fail them with a full disk."""
         self.keeper.error = StorageFull("full") if fails else None
         self.keeper.settle()
         self.keeper.error = None
 
     def pass_ms(self, ms):
-        """Time goes by, and everything due happens when it is."""
+        """Let time pass, and do what is due at its time."""
         until = self.now + ms
         while (due := self.coordinator.deadline()) is not None and due <= until:
             self.now = max(self.now, due)
@@ -217,9 +217,9 @@ class Bench:
         return self.coordinator.leave("g", [Leaver(member_id, instance)], self.now)[0].error
 
     def members(self, count, assign=str.encode, **fields):
-        """So many members in a stable generation; the leader's answer comes first.
+        """Form a stable generation of so many members; the leader's answer comes first.
 
-        ``assign(member id)`` is what the leader gives a member.
+        ``assign(member id)`` returns the leader's assignment for a member.
         """
         known = []
         for turn in range(count):
@@ -262,7 +262,7 @@ class Bench:
         return answers[0][place] if answers else answers
 
     def pending(self, generation=-1, member="", place=("t", 0), metadata="", instance=None):
-        """What is wrong with a commit within a transaction."""
+        """The error of a commit within a transaction."""
         offsets = {place: OffsetToCommit(1, metadata)}
         call = OffsetCommit("g", offsets, generation, member, instance)
         return self.coordinator.check_pending(call, self.now)[place]

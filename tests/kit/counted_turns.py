@@ -20,11 +20,11 @@ class Thread:
         self.jobs.append((job, done))
 
     def now(self):
-        """A clock that goes by what is called, and by nothing else."""
+        """A clock that advances only with counted calls."""
         return self.calls * CALL_S
 
     def turn(self, call):
-        """Make the call, and count what it calls."""
+        """Make the call, and count the calls within it."""
         before = self.calls
 
         def counted(frame, event, argument):
@@ -39,7 +39,7 @@ class Thread:
         return result
 
     def go_on(self):
-        """Whether there was anything to be done."""
+        """Run the pending calls; returns whether there were any."""
         calls, self.left = self.left, []
         for call in calls:
             self.turn(call)

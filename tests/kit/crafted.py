@@ -16,13 +16,13 @@ from logstore.records.varint import encoded
 
 
 def three(*values, at_ms=NOW_MS, key=b"k", **fields):
-    """A good batch of these values, or of three."""
+    """A valid batch of these values, or of three."""
     values = values or (b"one", b"two", b"three")
     return encode([(it, key, (), at_ms + n) for n, it in enumerate(values)], **fields)
 
 
 def counting(batch, count):
-    """The batch with another count of records in its header."""
+    """The batch with another record count in its header."""
     data = bytearray(batch.data)
     data[57:61] = struct.pack(">i", count)
     data[23:27] = struct.pack(">i", max(count, batch.last_offset_delta + 1) - 1)
@@ -30,7 +30,7 @@ def counting(batch, count):
 
 
 def with_deltas(*deltas, key=b"k"):
-    """Uncompressed records of these offset deltas; the last of a batch of so many."""
+    """Uncompressed records with these offset deltas; the last delta is the batch's."""
     records = b""
     for number, delta in enumerate(deltas):
         body = b"\0\0" + encoded(delta) + encoded(len(key)) + key + encoded(1) + b"%d" % number
@@ -70,7 +70,7 @@ DAMAGED = {
 
 
 def flipped():
-    """Its checksum is wrong."""
+    """A batch with a wrong checksum."""
     data = bytearray(three().data)
     data[HEADER_BYTES + 6] ^= 1
     return Batch(bytes(data))
@@ -105,7 +105,7 @@ ASTRAY = {
 
 
 def lead_astray(path, name, number=1):
-    """Make this of the batch with this number in the file."""
+    """Change a field of the batch with this number in the file."""
     data = bytearray(path.read_bytes())
     at = 0
     for _ in range(number):
@@ -116,19 +116,19 @@ def lead_astray(path, name, number=1):
 
 
 def with_maximum(batch, max_timestamp_ms=-1):
-    """The batch with another largest timestamp in its header; sarama up to 1.45 leaves it at -1."""
+    """The batch with another maximum timestamp in its header; sarama up to 1.45 leaves it at -1."""
     data = bytearray(batch.data)
     struct.pack_into(">q", data, MAX_TIMESTAMP_AT, max_timestamp_ms)
     return Batch(with_crc(data))
 
 
 def bomb(values=200, value_bytes=1 << 20):
-    """A few kilobytes that hold so many values of zeros."""
+    """A batch of a few kilobytes with this many values of zeros."""
     return encode([(bytes(value_bytes), None, (), NOW_MS)] * values, compression=Compression.ZSTD)
 
 
 def put(log, *batches):
-    """Append these as they are, synced; their base offsets."""
+    """Append these batches unchanged and sync; returns their base offsets."""
     bases = []
     for batch in batches:
         bases.append(log.end)

@@ -81,7 +81,7 @@ class HeldLog(MemoryLog):
 
 
 def opened(topic):
-    """The topic, its logs at hand."""
+    """The topic with its logs open."""
     for number in range(len(topic.partitions)):
         topic.partition(number)
     return topic
@@ -131,7 +131,7 @@ class MemoryTopics:
         return HeldLog(f"{name}-{number}", self._clock)
 
     def put(self, name, logs, settings=()):
-        """A topic with these logs, none of which is at hand yet."""
+        """A topic with these logs, none of which is open yet."""
         self._given[name] = dict(settings)
         self._topics[name] = Topic(
             name, str(uuid.uuid5(uuid.NAMESPACE_DNS, name)), logs,
@@ -148,7 +148,7 @@ class MemoryTopics:
         return min(partitions or 1, 100)
 
     def check_room(self, partitions):
-        """There always is."""
+        """Do nothing: there is always room."""
 
     def check_growth(self, name, partitions):
         check_more(name, len(self._topics[name].partitions), partitions)
@@ -276,7 +276,7 @@ class Talk:
         return struct.pack(">i", len(head) + len(body)) + head + bytes(body)
 
     def feed(self, data):
-        """As a server does: what is left is given again."""
+        """Feed data as a server does: unprocessed bytes are given again."""
         self._left += data
         taken = self.session.receive(memoryview(bytearray(self._left)), self.now)
         self._left = self._left[taken:]
@@ -287,7 +287,7 @@ class Talk:
         return self._correlation
 
     def out(self, bytes_max=1 << 30):
-        """What the session has to send now."""
+        """The session's present output."""
         self.shares_of.turn()
         parts = []
         while buffers := self.session.outgoing(bytes_max):
@@ -295,7 +295,7 @@ class Talk:
         return b"".join(parts)
 
     def replies(self):
-        """(correlation id, the rest) of each."""
+        """(correlation id, the rest) of each reply."""
         data, found = self.out(), []
         while data:
             size, correlation = struct.unpack_from(">ii", data)
@@ -304,7 +304,7 @@ class Talk:
         return found
 
     def say(self, key, version, request):
-        """Send a request; its correlation id."""
+        """Send a request; returns its correlation id."""
         out = bytearray()
         codec(type(request), version, version >= APIS[key].flexible).write(out, request)
         return self.send(key, version, out)
@@ -339,7 +339,7 @@ class Talk:
         self.session.wake(self.now)
 
     def _set_timer(self, due_ms):
-        """As a node does: one timer, set earlier when it is told so, and anew when it was due."""
+        """Set the timer as a node does: to an earlier time, or again once it was due."""
         if self._time.due_ms is None or due_ms < self._time.due_ms:
             self._time.due_ms = due_ms
 
@@ -366,7 +366,7 @@ def produced(body, topic):
 
 
 def produced_with_faults(body, topic):
-    """The same, and the records at fault: (place in the batch, message) of each."""
+    """As ``produced``, with (place in the batch, message) of each record at fault."""
     at = 4 + 2 + len(topic.encode()) + 4
     partition, code, base, time_ms, start, count = struct.unpack_from(">ihqqqi", body, at)
     assert partition == 0

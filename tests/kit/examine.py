@@ -24,7 +24,7 @@ BEYOND = 5  # offsets above those that were appended, that are asked for
 
 
 def contents(path):
-    """Every file below, by its path from there."""
+    """Every file below the path, by its relative path."""
     found = {}
     for folder, _, names in os.walk(path):
         for name in names:
@@ -35,7 +35,7 @@ def contents(path):
 
 
 def lay_out(files, path, case):
-    """The files, one of them damaged."""
+    """Write the files, one of them damaged."""
     for name, data in files.items():
         full = os.path.join(path, name)
         os.makedirs(os.path.dirname(full), exist_ok=True)
@@ -118,7 +118,7 @@ class Examination:
 
 
 def examine(files, path, case):
-    """In a child: the result as a dict."""
+    """Examine the store in a child; returns the result as a dict."""
     seen = Examination()
     lay_out(files, path, case)
     store = path
@@ -134,7 +134,7 @@ def examine(files, path, case):
 
 
 def in_a_child(work):
-    """Its result, or the signal that ended it."""
+    """The result of the child, or the signal that ended it."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -18,7 +18,7 @@ class OwnNumbers:
         self._numbers = itertools.count(start)
 
     def check(self):
-        """There are many."""
+        """Do nothing: there are enough numbers."""
 
     def next(self):
         return next(self._numbers)
@@ -50,7 +50,7 @@ class SharingNode:
         self._soon[call] = None
 
     def turn(self):
-        """Whether there was anything to do."""
+        """Run pending calls; returns whether there were any."""
         calls, self._soon = self._soon, {}
         for call in calls:
             call()
@@ -58,13 +58,13 @@ class SharingNode:
 
 
 def settle(*nodes):
-    """Until none has anything to do."""
+    """Run all nodes until none has anything to do."""
     while sum(it.turn() for it in nodes):
         pass
 
 
 def read_anew(log):
-    """The facts, as one who begins now comes to them."""
+    """The facts as a new reader finds them."""
     facts = Facts()
     at = log.start
     while at < log.end:

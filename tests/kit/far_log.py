@@ -52,11 +52,11 @@ class FarLog:
         return mark
 
     def append_elsewhere(self, batch):
-        """Another process appends: known here when something arrives."""
+        """Append by another process: visible here after ``arrive``."""
         return self._there.append(batch)
 
     def arrive(self):
-        """What was appended is safe, and what was asked for is here."""
+        """Make appended batches safe, and requested ones available."""
         for mark, batch in self._under_way:
             self._marks.append(mark)
             self._bases.append(self._there.append(batch))

@@ -27,9 +27,9 @@ class Faults:
         self.begin(())
 
     def begin(self, kinds, at=0, *, forever=False, code=errno.EIO, half=False):
-        """From now on the ``at``-th call of these kinds fails, and with ``forever`` all after it.
+        """Make the ``at``-th call of these kinds fail, and with ``forever`` all later ones.
 
-        ``half``: what fails has done a part of its work.
+        ``half``: a failing call has done part of its work.
         """
         self.kinds, self.left, self.forever = frozenset(kinds), at, forever
         self.code, self.half = code, half
@@ -38,7 +38,7 @@ class Faults:
         self.begin(())
 
     def met(self, kind):
-        """Whether this call is one that fails."""
+        """Whether this call must fail."""
         self.calls[kind] += 1
         if kind not in self.kinds:
             return False
@@ -92,7 +92,7 @@ class Faulty:
         super().sync_all(fd)
 
     def lose(self, fd):
-        """What a failed sync of this file, or of all, does to what was written."""
+        """The effect of a failed sync of this file, or of all, on written data."""
 
     def sync_directory(self, path):
         self.faults.meet("sync directory", path)
@@ -149,7 +149,7 @@ class _FailingEnvironment:
 
 @contextmanager
 def failing_commit(environment, faults):
-    """Inside, LMDB refuses to commit, as it does for this errno."""
+    """A context in which LMDB refuses commits with this errno."""
     shared = environment._shared
     error = lmdb.Error(f"mdb_txn_commit: {os.strerror(faults.code)}")
     env, shared.env = shared.env, _FailingEnvironment(shared.env, error, kept=faults.half)
@@ -160,7 +160,7 @@ def failing_commit(environment, faults):
 
 
 def fail_commits(monkeypatch, faults_of, *, then=lambda environment: None):
-    """Have commits fail as ``faults_of()`` says; ``then`` is called after each that may be done."""
+    """Make commits fail as ``faults_of()`` says; ``then`` is called after each that may be done."""
     transact = Environment.transact
 
     def transact_or_fail(self, tables, work):

@@ -28,7 +28,7 @@ class FedCoordinator:
             self.know(partitions)
 
     def know(self, partitions, topic_id=TOPIC_ID):
-        """Of the topic, by the view."""
+        """Give the topic to the view."""
         self.view.topics = {TOPIC: TopicSeen(TOPIC, topic_id, (Led(0, 0),) * partitions)}
         for call in list(self.watchers):
             call()
@@ -86,7 +86,7 @@ class FedCoordinator:
     # What a test does
 
     def step(self):
-        """To when the member does something next; how long that took."""
+        """Advance to the member's next action; returns how long that took."""
         [alarm] = self.due
         self.due.clear()
         took, self.seconds = alarm.at - self.seconds, alarm.at
@@ -94,7 +94,7 @@ class FedCoordinator:
         return took
 
     def answer(self, error_code=0, error=None, **facts):
-        """The one request that waits; gives that."""
+        """Answer the one pending request, and return it."""
         [(kind, request, then)] = self.asked
         self.asked.clear()
         then(error or kind.messages().Response(error_code=error_code, **facts))

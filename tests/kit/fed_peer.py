@@ -19,7 +19,7 @@ class FedPeer:
             self.flush()
 
     def flush(self):
-        """As the server does: send, and have it take what it has left."""
+        """Send and process remaining input, as the server does."""
         for _ in range(100):
             if self.link.unsent:
                 return
@@ -36,7 +36,7 @@ class FedPeer:
         return taken
 
     def give(self, data):
-        """Bytes, as one read."""
+        """Give bytes as one read."""
         self.left += data
         if self.session.closed is None:
             self._feed()

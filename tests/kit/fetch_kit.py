@@ -9,7 +9,7 @@ MIB = 1 << 20
 
 def asking(version, places, *, wait_ms=0, min_bytes=1, max_bytes=50 * MIB, isolation=0,
            session=(0, -1), forgotten=()):  # fmt: skip
-    """A Fetch request as kio writes it. ``places``: (topic, partition, offset, max bytes)."""
+    """A Fetch request, encoded by kio. ``places``: (topic, partition, offset, max bytes)."""
     module = kio.module_of("fetch", version, "request")
 
     def fitting(kind, **facts):

@@ -91,7 +91,7 @@ class Watching:
         self.peer.door.queues_of.opened = None
 
     def look(self, *, step=STEP_S, **kinds):
-        """A look at these: ``queue={1: (..)}``, by kind and key."""
+        """Measure these values: ``queue={1: (..)}``, by kind and key."""
         for kind, table in kinds.items():
             self.figures.sources[kind] = lambda table=table: [
                 it if isinstance(it, Seen) else Seen(key, it) for key, it in table.items()

@@ -17,7 +17,7 @@ from logstore.definitions.exporting import arranged, export
 
 
 def work(first, second):
-    """At once."""
+    """Run the job at once."""
     second(first())
 
 
@@ -61,7 +61,7 @@ class FollowingNode(SharingNode):
     """A node with the model that follows; call ``begin`` once it has read to the end."""
 
     def __init__(self, log, number, common=None):
-        """``common``: what queues of several nodes have in common; None: each has its own."""
+        """``common``: state that several nodes' queues share; None: each has its own."""
         super().__init__(log, number)
         self.owned = True
         self.common = common
@@ -86,7 +86,7 @@ class FollowingNode(SharingNode):
         return self.model.vhosts[b"/"]
 
     def definitions(self):
-        """All that lasts, as its users would have it exported."""
+        """All durable objects, as exported for users."""
         steps = export(self.model, self.access, "4.0")
         try:
             while True:

@@ -18,7 +18,7 @@ class Client:
         self.asked = None
 
     def beat(self, *, lost=False):
-        """One heartbeat; with ``lost`` its answer never comes."""
+        """Send a heartbeat; with ``lost`` its answer never arrives."""
         if self.asked is not None:
             if self.asked:
                 answers, self.asked = self.asked, None
@@ -51,6 +51,6 @@ class Client:
             self.epoch, self.owned, self.told = 0, frozenset(), None
 
     def obey(self):
-        """Give up, and begin to read, what it was told to."""
+        """Release and take partitions as told."""
         if self.told is not None:
             self.owned = self.told

@@ -23,7 +23,7 @@ def a_join(member="", group="g", session_ms=SESSION_MS, metadata=METADATA, **mor
 
 
 def joined(talk, version=9, **more):
-    """The answer to a join that nobody has to be waited for."""
+    """The answer to a join that waits for no other member."""
     answer = checked(talk, JOIN, version, a_join(**more), join_group.Response)
     if answer.error_code == ID_REQUIRED:
         more["member"] = answer.member_id
@@ -32,7 +32,7 @@ def joined(talk, version=9, **more):
 
 
 def checked(talk, key, version, request, kind):
-    """The answer, which kio reads, too."""
+    """The answer, which kio must also decode."""
     asked = talk.say(key, version, request)
     [(correlation, body)] = talk.replies()
     assert correlation == asked
@@ -47,7 +47,7 @@ def synced(talk, member, generation, version=5, assignments=()):
 
 
 def settled(talk, version=9):
-    """A member id, of a group of one that is stable in generation 1."""
+    """The member id in a stable group of one member, generation 1."""
     member = joined(talk, version).member_id
     assignment = [sync_group.Assignment(member, b"all of it")]
     assert synced(talk, member, 1, assignments=assignment).error_code == 0

@@ -85,7 +85,7 @@ class GroupsNode(Node):
     """With groups, whose offsets are durable once ``settle`` was called."""
 
     def __init__(self, before=None, groups=None):
-        """``groups``: a coordinator of theirs, with its topics and its keeper."""
+        """``groups``: a coordinator with its topics and its keeper."""
         self.topics = NamedTopics("t", "u") if before is None else before.topics
         self.keeper = Keeper(self.topics) if before is None else before.keeper
         if groups is not None:
@@ -110,7 +110,7 @@ class GroupsNode(Node):
     # What a test does
 
     def settle(self):
-        """All that was asked for is durable, and told."""
+        """Make everything durable, and report it."""
         self.turn()
         while self.keeper.waiting or self.journal.synced < self.journal.end:
             self.sync()
@@ -121,7 +121,7 @@ class GroupsNode(Node):
         return Offset(self.topics.get(place[0]).uuid, place[1], offset, metadata=metadata)
 
     def plain(self, offset, place=("t", 0), group="g"):
-        """Committed in no transaction; the answers."""
+        """Commit outside a transaction; returns the answers."""
         heard = []
         call = OffsetCommit(group, {place: OffsetToCommit(offset)})
         self.groups.commit(call, 0, lambda results: heard.append(results[place]))
@@ -147,7 +147,7 @@ class GroupsNode(Node):
         self.turn()
 
     def committed(self, group="g", *, due=True):
-        """As clients see it; not ``due``: only what is kept."""
+        """The offsets that clients see; not ``due``: only stored ones."""
         found = dict(self.groups.fetch(group, 0))
         for (uuid, number), it in self.groups.due(group).items() if due else ():
             topic = self.topics.by_uuid(uuid)

@@ -85,7 +85,9 @@ class HistoryLoad:
                 raise it.failed
 
     def check(self, places):
-        """One order at all nodes, in which all that was taken stands, once; how long it is."""
+        """Check that all nodes have one order with each accepted message once; returns the
+        count.
+        """
         total = 0
         for channel in self.channels:
             found = [self._read(place, channel) for place in places]

@@ -42,7 +42,7 @@ class HttpPeer:
         work=lambda job, done: done(job()),
         **more,
     ):
-        """``who``: the owner, or None for who comes by the network; ``more``: of the door."""
+        """``who``: the owner, or None for a network client; ``more``: arguments of the door."""
         self.now = 1000.0
         self.woken = self.unsent = 0
         self.cut_for = None
@@ -84,7 +84,7 @@ class HttpPeer:
         self.session.close()
 
     def feed(self, data):
-        """As a server does: what is left is given again, also once answers are sent."""
+        """Feed data as a server does: unprocessed bytes are given again, also after answers."""
         self._left += data
         taken = self.session.receive(memoryview(bytearray(self._left)), self.now)
         assert taken <= len(self._left)
@@ -92,7 +92,7 @@ class HttpPeer:
         return taken
 
     def out(self, bytes_max=1 << 20):
-        """All that the session has to send now."""
+        """The session's present output."""
         parts = []
         while True:
             if found := self.session.outgoing(bytes_max):
@@ -118,7 +118,7 @@ def request(method, target, body=b"", *headers):
 
 
 def answers(data, heads=()):
-    """(status, headers, body) of each; ``heads``: which of them answer a HEAD."""
+    """(status, headers, body) of each answer; ``heads``: numbers of answers to a HEAD."""
     found = []
     while data:
         head, _, data = data.partition(b"\r\n\r\n")

@@ -46,7 +46,7 @@ class HandTimer:
         return SimpleNamespace(cancel=lambda: alarm in self._due and self._due.remove(alarm))
 
     def go_on(self, seconds):
-        """Time passes, and what is due meanwhile is done in its time."""
+        """Let time pass, and run due calls at their times."""
         until = self.seconds + seconds
         while due := [it for it in self._due if it[0] <= until]:
             first = min(due, key=lambda it: it[0])
@@ -79,7 +79,7 @@ def users(**rules):
 
 
 def check(method, path, body):
-    """An answer is as it is described."""
+    """Check that an answer matches its description."""
     route = ROUTER.find(method, f"{API}/{path}".encode()).route
     gives = ANSWERS.get(f"{method} {route.path.removeprefix(API)}")
     if gives is not None and b"\\ud" not in body:  # half a character, which msgspec does not read
@@ -125,7 +125,7 @@ class Topical:
             self.held.append((job, done))
 
     def work(self):
-        """Do what was held, and what comes of it."""
+        """Run held jobs and their results."""
         while self.held:
             job, done = self.held.pop(0)
             done(job())
@@ -142,7 +142,7 @@ class Topical:
         return answer
 
     def begin(self, method, path, value=None):
-        """Ask; what is answered at once, as bytes."""
+        """Send a request; returns what is answered at once, as bytes."""
         body = b"" if value is None else json.dumps(value).encode()
         return self.peer.say(self.request(method, path, body))
 
@@ -152,7 +152,7 @@ class Topical:
         return request(method, f"/api/v1/{path}", body, *login, *headers)
 
     def settle(self):
-        """Do what was left for the end of the turn."""
+        """Run the calls left for the end of the turn."""
         while not self._soon.empty():
             self._soon.get()()
 
@@ -172,7 +172,7 @@ class Topical:
         return [json.loads(line) for line in body.splitlines()]
 
     def commit(self, group, offsets):
-        """``offsets``: by topic and partition. What was looked up before is old then."""
+        """``offsets``: by topic and partition. Earlier look-ups are then outdated."""
         self.timer.go_on(FRESH_S + 1)
         results = []
         given = {place: OffsetToCommit(offset) for place, offset in offsets.items()}

@@ -18,7 +18,7 @@ NOW_S = 1_800_000_000.0
 
 
 def public(*keys, **more):
-    """The set of these keys as an issuer shows it."""
+    """The issuer's public set of these keys."""
     return json.dumps({"keys": [it.as_dict(private=False) | more for it in keys]}).encode()
 
 
@@ -27,7 +27,7 @@ def b64(data):
 
 
 def signed(claims, key=RSA, algorithm="RS256", **header):
-    """A token; ``claims``: also its bytes."""
+    """A signed token; ``claims`` may be bytes."""
     body = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
     header = {"alg": algorithm, "kid": key.kid} | header
     registry = JWSRegistry(algorithms=[algorithm], strict_check_header=False)

@@ -47,12 +47,12 @@ class KafkaBroker:
         self._properties.write_text("".join(f"{key}={it}\n" for key, it in lines.items()))
 
     def format(self, cluster_id):
-        """Make its data directory, by Kafka's own tool."""
+        """Create the data directory with Kafka's own tool."""
         tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", self._properties]
         subprocess.run([*JAVA, "-cp", self._classes, *tool], check=True, capture_output=True)
 
     def format_as(self, other):
-        """As ``format`` does, for one more node of the same cluster."""
+        """As ``format``, for another node of the same cluster."""
         data = self._folder / "data"
         data.mkdir()
         for it in (other._folder / "data").iterdir():
@@ -73,7 +73,7 @@ class KafkaBroker:
     # Its process
 
     def start(self):
-        """Returns at once."""
+        """Start the process; returns at once."""
         assert not self.runs
         with self._errors.open("ab") as errors:
             self.process = subprocess.Popen(
@@ -86,7 +86,7 @@ class KafkaBroker:
         return self.process is not None and self.process.poll() is None
 
     def signal(self, number):
-        """SIGSTOP and SIGCONT are remembered; after any other it is waited for its end."""
+        """Send a signal; notes SIGSTOP and SIGCONT, and waits for the end after any other."""
         self.process.send_signal(number)
         if number in (signal.SIGSTOP, signal.SIGCONT):
             self.stopped = number == signal.SIGSTOP
@@ -97,7 +97,7 @@ class KafkaBroker:
             self.kill()
 
     def kill(self):
-        """In any case."""
+        """Kill the process, if it runs."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -109,12 +109,12 @@ class KafkaBroker:
     # What it says
 
     def ask(self, key, version, request, response_kind):
-        """Raises OSError where it does not listen, or ends."""
+        """The broker's answer. Raises OSError if it does not listen, or ends."""
         with WireClient(self.endpoint) as client:
             return client.ask(key, version, request, response_kind)
 
     def wait_until_it_answers(self, says=lambda answer: True):
-        """Ask it what it knows of the cluster, until ``says(answer)``; the answer."""
+        """Request metadata until ``says(answer)``; returns the answer."""
         until = time.monotonic() + STARTS_WITHIN_S
         while True:
             assert self.runs, f"broker {self.number} has ended: {self.errors()[-3000:]}"
@@ -130,12 +130,12 @@ class KafkaBroker:
             time.sleep(0.05)  # nobody else tells
 
     def metadata(self, *topics):
-        """Of these topics; of all if none is given."""
+        """Metadata of these topics; of all if none is given."""
         asked = [metadata.Topic(name=it) for it in topics] or None
         return self.ask(METADATA, 12, metadata.Request(asked, False), metadata.Response)
 
     def controller(self):
-        """The number of the active controller, as far as it knows; -1: there is none."""
+        """The active controller's number as the broker knows it; -1 if there is none."""
         partition = describe_quorum.PartitionData(0)
         topic = describe_quorum.TopicData("__cluster_metadata", [partition])
         answer = self.ask(
@@ -144,7 +144,7 @@ class KafkaBroker:
         return answer.topics[0].partitions[0].leader_id if answer.topics else -1
 
     def coordinator(self, key, kind=GROUP):
-        """The number of a group's or a transactional id's; -1: there is none now."""
+        """The coordinator's number for a group or a transactional id; -1 if there is none now."""
         request = find_coordinator.Request(key_type=kind, coordinator_keys=[key])
         answer = self.ask(FIND_COORDINATOR, 4, request, find_coordinator.Response)
         return answer.coordinators[0].node_id

@@ -67,7 +67,7 @@ PROPERTIES = {
 
 
 def classes():
-    """The classpath of Kafka; where that can't be had the test is skipped."""
+    """Kafka's classpath; skips the test if it is not available."""
     try:
         return f"{jars()}/*"
     except NotHere as lacking:
@@ -130,17 +130,17 @@ class KafkaCluster:
             raise
 
     def proxy(self, number):
-        """The one in front of a broker."""
+        """The proxy in front of a broker."""
         return self.proxies[number - 1]
 
     # Who has which part
 
     def any(self):
-        """One that runs."""
+        """A running broker."""
         return next(it for it in self.brokers.values() if it.runs and not it.stopped)
 
     def partition(self, topic, partition=0):
-        """As the metadata of a running broker has it; None: it does not know it, or no leader."""
+        """The partition in a running broker's metadata; None if unknown or without a leader."""
         [seen] = self.any().metadata(topic).topics
         return next(
             (it for it in seen.partitions if it.partition_index == partition and it.leader_id > 0),
@@ -152,19 +152,19 @@ class KafkaCluster:
         return self.brokers[self.partition(topic, partition).leader_id]
 
     def follower(self, topic, partition=0):
-        """One of them that is no controller."""
+        """A follower that is not the controller."""
         others = {self.leader(topic, partition), self.controller()}
         return next(it for it in self.brokers.values() if it.runs and it not in others)
 
     def controller(self):
-        """The active one."""
+        """The active controller."""
         return self._asked(lambda it: it.controller())
 
     def group_coordinator(self, group):
         return self._asked(lambda it: it.coordinator(group))
 
     def _asked(self, which):
-        """The running broker that a running one names, once it does."""
+        """The running broker that a running broker names, once it does."""
         found = []
 
         def look():
@@ -177,7 +177,7 @@ class KafkaCluster:
         return found[0]
 
     def alter(self, setting, text):
-        """Of all brokers, without a restart; None: as it was."""
+        """Change a setting of all brokers without a restart; None resets it."""
         its = incremental_alter_configs
         change = its.AlterableConfig(setting, SET if text else DELETE, text)
         request = its.Request([its.AlterConfigsResource(BROKERS, "", [change])], False)
@@ -187,14 +187,14 @@ class KafkaCluster:
     # Ends and beginnings
 
     def start(self):
-        """All that do not run; returns once all are in sync."""
+        """Start all stopped brokers; returns once all are in sync."""
         for it in self.brokers.values():
             if not it.runs:
                 it.start()
         self.wait_in_sync()
 
     def wait_in_sync(self):
-        """Until each of them says that all are there, and in sync."""
+        """Wait until every broker reports all brokers present and in sync."""
         for it in self.brokers.values():
             it.wait_until_it_answers(self._in_sync)
 
@@ -206,7 +206,7 @@ class KafkaCluster:
         )
 
     def wait_out_of_sync(self, number, topic, partition=0):
-        """Until the others have gone on without it."""
+        """Wait until the others continue without this broker."""
 
         def gone():
             found = self.partition(topic, partition)
@@ -215,12 +215,12 @@ class KafkaCluster:
         until(gone)
 
     def restart(self):
-        """All of them, cleanly."""
+        """Restart all brokers cleanly."""
         self.stop()
         self.start()
 
     def stop(self):
-        """All of them, cleanly."""
+        """Stop all brokers cleanly."""
         for it in self.brokers.values():
             if it.runs:
                 it.process.send_signal(signal.SIGTERM)
@@ -229,14 +229,14 @@ class KafkaCluster:
                 it.signal(signal.SIGTERM)
 
     def kill(self):
-        """All of them, at one time."""
+        """Kill all brokers at once."""
         for it in self.brokers.values():
             it.process.send_signal(signal.SIGKILL)
         for it in self.brokers.values():
             it.kill()
 
     def heal(self):
-        """Whatever was done to it: all run, are in sync, and can be reached."""
+        """Undo all faults: every broker runs, is in sync, and can be reached."""
         self.proxies.heal()
         for it in self.brokers.values():
             if it.runs and it.stopped:
@@ -244,7 +244,7 @@ class KafkaCluster:
         self.start()
 
     def close(self):
-        """In any case."""
+        """Kill all brokers and close the proxies."""
         for it in self.brokers.values():
             it.kill()
         self.proxies.close()

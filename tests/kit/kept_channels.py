@@ -4,7 +4,7 @@ ORDERS_KEPT = '[[channel]]\npattern = "orders.*"\nhistory = "1h"\n'
 
 
 def keeping_orders(folder):
-    """The new directory ``folder``, configured so."""
+    """Create the directory ``folder`` with this configuration."""
     folder.mkdir()
     (folder / "logstore.toml").write_text(ORDERS_KEPT)
     return folder

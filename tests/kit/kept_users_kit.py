@@ -14,7 +14,7 @@ def a_user(name, password, *tags):
 
 
 def keep(data, *facts):
-    """Have them kept there; the directory is made if it is not there."""
+    """Store these facts in the directory, which is created if it does not exist."""
     with open_store(data) as store:
         keeping = store.internals().access().change(facts)
         assert keeping.done, "nobody else has the directory"

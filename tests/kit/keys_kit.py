@@ -67,7 +67,7 @@ class KeysDoor(FakeDoor):
         self.around.end_turn()
 
     def sync(self):
-        """The disk has done; whoever waits is told. What each of them has got since."""
+        """Complete a sync and notify; returns what each session has received since."""
         self.around.end_turn()
         self.log.sync()
         self.around.end_turn()
@@ -104,7 +104,7 @@ class BeatingLog(SlowLog):
         return self.beats[-1]
 
     def trim(self, before):
-        """Without effect: what stands first has to be a beat."""
+        """Do nothing: the first record must remain a beat."""
 
     def trim_to_beat(self, mark):
         assert mark in self.beats
@@ -154,7 +154,7 @@ class ApartDoor(FakeDoor):
         super().__init__(logs=self.logs, apart=bounds, **options)
 
     def own(self, number, log=None):
-        """The log, with what stands in it."""
+        """Own the log with its contents."""
         log = self.logs.logs[number] = log or BeatingLog(f"keys-{number}")
         self.standing = Sure()
         self.keys.own(number, self.standing)
@@ -172,7 +172,7 @@ class ApartDoor(FakeDoor):
         self.look()
 
     def look(self):
-        """Whoever was told something has it. What each of them has got since."""
+        """Notify the sessions; returns what each has received since."""
         self.around.end_turn()
         for session in self.sessions:
             if session._client.number in self.everyone:

@@ -7,9 +7,10 @@ import tempfile
 
 
 def begin(doc, run, rounds, rounds_of_a_store=None):
-    """One of them, by its command line. ``run(rounds, seed, path)`` has the rounds of one store.
+    """Run the command line of such a test. ``run(rounds, seed, path)`` runs the rounds of one
+    store.
 
-    ``rounds``: unless it is told; ``rounds_of_a_store``: at the most, then with one made anew.
+    ``rounds``: the default; ``rounds_of_a_store``: the maximum before a new store is created.
     """
     parser = argparse.ArgumentParser(description=doc.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=rounds)
@@ -25,7 +26,7 @@ def begin(doc, run, rounds, rounds_of_a_store=None):
 
 
 def check_undamaged(store):
-    """What can be made anew, and what a kill has left over, is no damage."""
+    """Check for damage, except in files that can be rebuilt or were left by a kill."""
     findings = [it for report in store.verify() for it in report.findings]
     damaged = [it for it in findings if not (it.derived or it.left)]
     assert not damaged, damaged

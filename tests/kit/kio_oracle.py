@@ -22,7 +22,7 @@ def ours(name):
 
 
 def versions(name):
-    """The versions that the module's first line promises."""
+    """The versions in the first line of the module's docstring."""
     words = ours(name).__doc__.split("\n")[0].rstrip(".").replace(",", "").split()
     return range(int(words[-3]), int(words[-1]) + 1)
 
@@ -54,7 +54,7 @@ def read_by_kio(name, version, kind, data):
 
 
 def plain(value, like):
-    """kio's entity as nested plain values, in the form that ``as_plain`` gives ours."""
+    """kio's entity as nested plain values, in the form of ``as_plain``."""
     if dataclasses.is_dataclass(value):
         found = {}
         for field in dataclasses.fields(value):
@@ -83,7 +83,7 @@ TIMES = ("timedelta_i32", "timedelta_i64", "datetime_i64")
 
 
 def as_plain(message, version):
-    """Ours, without the fields that the version lacks."""
+    """Our message as plain values, without fields that the version lacks."""
     found = {}
     for field in dataclasses.fields(message):
         facts = field.metadata[_WIRE]
@@ -101,7 +101,7 @@ def _as_plain(value, version):
 
 
 def random_message(kind, version, rng, depth=0):
-    """Any values that this version can carry; what it lacks keeps its default."""
+    """A message with any values of this version; fields that it lacks have defaults."""
     values = {}
     for field in dataclasses.fields(kind):
         facts = field.metadata[_WIRE]

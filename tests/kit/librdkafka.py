@@ -10,7 +10,7 @@ DEADLINE_S = 20
 
 
 def produce(server, topic, values, partition=0, keys=None, timestamps=None, **conf):
-    """What the broker said of each that it did not take."""
+    """Produce; returns the broker's error for each refused record."""
     failed = []
 
     def told(error, _):
@@ -27,7 +27,7 @@ def produce(server, topic, values, partition=0, keys=None, timestamps=None, **co
 
 
 def consume(server, count, *places, **conf):
-    """So many messages of these partitions."""
+    """Consume this many messages of these partitions."""
     consumer = Consumer({"bootstrap.servers": server.address, "group.id": "none", **conf})
     consumer.assign([TopicPartition(*place) for place in places])
     found = []
@@ -58,7 +58,7 @@ def create(server, name, partitions=1, **config):
 
 
 def outcome(futures):
-    """The names of the errors of an admin request's items, None for each that went well."""
+    """The names of the errors of an admin request's items, None for each success."""
     found = []
     for it in futures.values():
         error = it.exception()

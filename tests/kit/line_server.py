@@ -115,7 +115,7 @@ class Lines:
         return words[1] * int(words[2])
 
     def release(self):
-        """From any thread: what is behind must not come before it is said."""
+        """Release the line; later ones must not overtake it. Callable from any thread."""
         self.released = True
         self.wake_me()
 
@@ -150,7 +150,7 @@ TLS = pytest.mark.parametrize("tls", ["tls"], indirect=True)
 
 
 def serving(test, ways=BOTH):
-    """Run ``test(server, connect)``, with TLS and without; every connection is gone after it."""
+    """Run ``test(server, connect)`` with TLS and without; every connection ends after it."""
 
     async def run(tls, **limits):
         given = {"connections_max": 100, "idle_s": 600.0, **limits}

@@ -19,7 +19,7 @@ class Linked:
         self.woken += 1
 
     def pump(self):
-        """Until neither side has anything to say."""
+        """Pass bytes until neither side has any to send."""
         moved = True
         while moved:
             sent = b"".join(map(bytes, self.link.outgoing()))
@@ -30,7 +30,7 @@ class Linked:
             moved = bool(sent or answered)
 
     def frames(self, data):
-        """Whole answers in what a socket brings."""
+        """The whole answers in a socket's bytes."""
         found = []
         while data:
             room = self._frames.room()
@@ -41,7 +41,7 @@ class Linked:
         return found
 
     def ask(self, kind, request, **more):
-        """The answer."""
+        """Send a request; returns the answer."""
         heard = []
         self.link.ask(kind, request, heard.append, **more)
         self.pump()

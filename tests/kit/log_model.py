@@ -39,18 +39,18 @@ class LogModel(RuleBasedStateMachine):
         raise NotImplementedError
 
     def acknowledge(self):
-        """All that was appended is safe when this returns, and it is known where it stands."""
+        """Make all appended records safe, and check their places."""
         self.log.wait(len(self.placed))
         assert self.log.done == len(self.placed)
         assert [self.log.offset_of(mark) for mark in range(len(self.placed))] == self.placed
 
     def stands(self, messages):
-        """Nobody else appends, so what was appended stands behind what was there."""
+        """Note appended messages at the end: there is no other writer."""
         self.placed += range(len(self.records), len(self.records) + len(messages))
         self.records += [(message[3], message[0]) for message in messages]
 
     def bring(self):
-        """What a read has asked for arrives."""
+        """Make requested data available."""
         pytest.fail("a read gave nothing, although all there is is here")
 
     @rule(given=values, codec=codecs, step_ms=moments, wait=st.booleans())
@@ -128,7 +128,7 @@ class LogModel(RuleBasedStateMachine):
 
     @rule(given=values)
     def watch(self, given):
-        """Whoever watches is woken once what was appended is safe, until they stop."""
+        """Check that a watcher is woken once appended records are safe, until it stops."""
         woken = []
         stop = self.log.watch(lambda: woken.append(self.log.done))
         self.append(given, Compression.NONE, 0, wait=True)

@@ -17,11 +17,11 @@ class LoopThread:
         self._thread.start()
 
     def run(self, does):
-        """A coroutine; what it gives, or raises."""
+        """Run a coroutine in the loop; returns its result or raises its error."""
         return asyncio.run_coroutine_threadsafe(does, self.loop).result(DEADLINE_S)
 
     def call(self, do, *given):
-        """What is called there, and what it gives, or raises."""
+        """Call a function in the loop; returns its result or raises its error."""
 
         async def done():
             return do(*given)
@@ -29,7 +29,7 @@ class LoopThread:
         return self.run(done())
 
     def close(self):
-        """Once all its tasks have ended."""
+        """Close the loop once all its tasks have ended."""
 
         async def over():
             others = asyncio.all_tasks() - {asyncio.current_task()}

@@ -48,7 +48,7 @@ class Inode:
         return content
 
     def fail_to_sync(self):
-        """The kernel calls what it could not write clean, and goes on showing it."""
+        """Fail a sync: the kernel marks the unwritten data clean, and continues to show it."""
         self.pending = []
 
     def drop_clean(self):
@@ -72,9 +72,9 @@ def _apply(content, position, data):
 
 
 def torn(position, data):
-    """What may be left of a write: each as a list of (position, bytes).
+    """The possible remains of a write: each as a list of (position, bytes).
 
-    Its beginning up to a border, or its end from there on; of a write within a sector, its half.
+    Its beginning up to a boundary, or its end from there on; of a write within a sector, a half.
     """
     end = position + len(data)
     borders = set()
@@ -89,7 +89,7 @@ def torn(position, data):
 
 
 def some(moments, random, most):
-    """All the moments in the long run; else so many of them, the last one among them."""
+    """All moments in the long run; otherwise up to ``most``, including the last."""
     if LONG or len(moments) <= most:
         return moments
     chosen = sorted(random.sample(range(len(moments) - 1), most - 1))
@@ -107,7 +107,7 @@ class Frozen:
     name_changes: tuple  # of each change: such triples, all of them or none; no inode: removed
 
     def changes(self):
-        """What a power cut may keep or lose, each by (kind, where)."""
+        """The changes that a power cut may keep or lose, each by (kind, place)."""
         of_files = [
             ("write", number, at)
             for number, (_, _, pending) in enumerate(self.inodes)
@@ -116,7 +116,7 @@ class Frozen:
         return of_files + [("name", at, None) for at in range(len(self.name_changes))]
 
     def disk(self, kept, torn=()):
-        """What is left when these changes were kept; ``torn``: parts of writes, by change."""
+        """The disk that keeps these changes; ``torn``: parts of writes, by change."""
         torn = dict(torn)
         inodes = []
         for number, (kind, safe, pending) in enumerate(self.inodes):
@@ -146,7 +146,7 @@ class Frozen:
         return disk
 
     def killed(self):
-        """What the next process sees when only this one died: everything, still not synced."""
+        """The disk after the process was killed: everything, still not synced."""
         disk = self.kind(self.base)
         inodes = []
         for kind, safe, pending in self.inodes:
@@ -169,7 +169,7 @@ class Frozen:
         return disk
 
     def survivors(self, random, most):
-        """All subsets where they are few, else ``most`` of them; and each write torn."""
+        """All subsets if they are few, else ``most`` of them; also with each write torn."""
         changes = self.changes()
         tears = {change: parts for change in changes if (parts := self._torn(change))}
         if 2 ** len(changes) <= most:
@@ -199,7 +199,7 @@ class Frozen:
 
 
 def _is_reached(path, entries):
-    """Whether the directory that the name was put into is the one that stands there."""
+    """Whether the name's directory is still the one at that path."""
     folder = entries[path][1]
     if folder is None:
         return True
@@ -248,7 +248,7 @@ class LossyDisk(Disk):
     # Names
 
     def change_names(self, *pairs):
-        """In one step, as a journal does it."""
+        """Change names in one step, as a journal does."""
         self.apply_names(tuple((path, inode, self._folder(path)) for path, inode in pairs))
 
     def apply_names(self, change):
@@ -260,7 +260,7 @@ class LossyDisk(Disk):
         self.name_changes.append(change)
 
     def _folder(self, path):
-        """The directory that the name goes into; None for one that is always there."""
+        """The directory of the name; None for one that always exists."""
         above = path.rpartition("/")[0]
         folder = self.names.get(above)
         if folder is None and not self._is_given(above):
@@ -282,7 +282,7 @@ class LossyDisk(Disk):
     # As Disk
 
     def anchor(self, path):
-        """Nobody gives names to others here."""
+        """Do nothing: no one else renames directories here."""
 
     def open(self, path, *, write=False, create=False):
         if path not in self.names:
@@ -315,7 +315,7 @@ class LossyDisk(Disk):
             self.changed()
 
     def fail_at(self, count):
-        """The sync of files after ``count`` others fails, and only that one."""
+        """Make one file sync fail, after ``count`` others."""
         self.syncs_left = count
 
     def _fail(self, inodes):
@@ -344,7 +344,7 @@ class LossyDisk(Disk):
         self.changed()
 
     def sync_directory(self, path):
-        """The names in it; its own is its parent's."""
+        """Sync the names in the directory; its own name is its parent's."""
         left = []
         for change in self.name_changes:
             if change[0][0].rpartition("/")[0] != path:
@@ -374,7 +374,7 @@ class LossyDisk(Disk):
         return 0, id(self.opened[fd])
 
     def reserve(self, path, size):
-        """There is always room."""
+        """Do nothing: there is always room."""
 
     def mode(self, path):
         return 0o700

@@ -159,7 +159,7 @@ def check_law(moment, disk, slot, **given):
 
 
 def check_after_power_cut(machine, **given):
-    """What it has acknowledged is there when nothing but what was synced is left."""
+    """Check that acknowledged records survive if only synced data is left."""
     disk = machine.disk.freeze().disk(frozenset())
     again = Machine(disk, machine.state, machine.slot.words, appended=machine.appended, **given)
     assert again.damage is None, again.damage

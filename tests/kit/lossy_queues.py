@@ -42,7 +42,9 @@ GENERATION = "x-generation"  # an argument that nobody knows: tells queues of on
 
 
 def kinds(*, lax=False):
-    """Segments are small and recovery points close: all that happens to large logs happens."""
+    """Settings with small segments and frequent recovery points, so that all events of large logs
+    occur.
+    """
     lanes = {"segment.bytes": SEGMENT_BYTES, "index.interval.bytes": "60", "retention.ms": "0"}
     if lax:
         lanes["flush.messages"] = "1000"
@@ -194,7 +196,7 @@ class Machine:
         }  # fmt: skip
 
     def surroundings(self):
-        """What is around the queues: nothing."""
+        """Empty surroundings of the queues."""
         return Surroundings()
 
     def clock(self):
@@ -204,7 +206,7 @@ class Machine:
         self.works.append((first, second))
 
     def crash(self):
-        """The process is gone, and nobody takes pictures any more."""
+        """End the process; no more pictures are taken."""
         self.disk.changed = lambda: None
         directory = self.directory
         directory._flusher.close()
@@ -213,7 +215,7 @@ class Machine:
         directory._catalog.close()
 
     def close(self):
-        """As a server that is stopped."""
+        """Stop as a server does."""
         self.channel.end()
         self.out = {}
         self.run()
@@ -229,7 +231,7 @@ class Machine:
     # What goes on in it, one thing at a time
 
     def step(self):
-        """One thing of those that can happen now; whether there was any."""
+        """Do one of the possible actions; returns whether there was any."""
         can = []
         if self.turns.left or self.calls:
             can.append(self.end_turn)
@@ -257,7 +259,7 @@ class Machine:
         self.calls.append(lambda: second(found))
 
     def _sync(self):
-        """As the flusher's thread; its logs are synced in any order."""
+        """Sync as the flusher's thread, with the logs in any order."""
         flusher = self.directory._flusher
         logs = list(self.due)
         self.due.clear()
@@ -284,7 +286,7 @@ class Machine:
                 it.finish()
 
     def run(self, until=None):
-        """Go on until nothing is left."""
+        """Take steps until none is left."""
         for _ in range(STEPS_MOST):
             if not self.step():
                 self._look()
@@ -298,25 +300,25 @@ class Machine:
             assert not self.begun, "something is never confirmed"
 
     def some(self, most=6):
-        """Go on for a while."""
+        """Take some steps."""
         for _ in range(self.choose.randrange(most + 1)):
             self.step()
 
     def later(self, ms):
-        """So much time goes by."""
+        """Let time pass."""
         self.now_ms += ms
         self.known.now_ms = self.now_ms
         self.queues.tick(self.now_ms)
 
     def idle(self):
-        """Long enough for all upkeep."""
+        """Let enough time pass for all upkeep."""
         for _ in range(4):
             self.run()
             self.later(EVERY_MS)
         self.run()
 
     def upkeep(self):
-        """As a process that writes does it by itself."""
+        """Run upkeep as a writing process does."""
         jobs = Jobs(self.directory, self.clock, lambda groups: {}, lambda: Here(self.disk))
         for name in ("retention", "compact"):
             for outcome in jobs.run(Job(name), bytes_per_second=-1):
@@ -325,12 +327,12 @@ class Machine:
         self._look()
 
     def segments(self, name):
-        """Of each lane of a queue: the base offsets of its segments."""
+        """The base offsets of the segments of each lane of a queue."""
         lanes = self.vhost.queue(name, None).stock.order
         return [lane.log.bases() for lane in lanes if lane.log is not None]
 
     def sync_lanes(self):
-        """Whatever the policy: what was written is safe."""
+        """Sync all lanes, whatever the policy."""
         for queue in self.vhost.queues():
             for lane in queue.stock.order:
                 if lane.log is not None:
@@ -340,7 +342,7 @@ class Machine:
     # What is told
 
     def _is_told(self):
-        """Whether all that was settled so far is in the journal, and safe."""
+        """Whether all settlements so far are in the journal and safe."""
         journal = self.queues._journaling.log
         return (
             not self.turns.left
@@ -364,7 +366,7 @@ class Machine:
         return None if generation is None else (name, generation)
 
     def _do(self, work):
-        """What it gives; None where it is refused."""
+        """The result of ``work``; None if it is refused."""
         try:
             return work()
         except LogstoreError as error:
@@ -397,7 +399,7 @@ class Machine:
         self._begin(lambda: pending.done, declared)
 
     def publish(self, name, count=1, priority=0, size=10):
-        """One run of messages."""
+        """Publish one run of messages."""
         queue = self.queue_of(name)
         if queue is None:
             return
@@ -451,7 +453,7 @@ class Machine:
         self._begin(self._is_told, delivered)
 
     def _picked(self, name, count):
-        """Tags of some that are out, and each one's number and queue."""
+        """Tags of some unsettled messages, and the number and queue of each."""
         tags = [
             tag for tag, (number, queue) in self.out.items()
             if queue == self.queue_of(name) and self.states[number] not in ("moving", "twice")
@@ -487,7 +489,7 @@ class Machine:
             self.channel.requeue(tag)
 
     def reject(self, name, to=None, count=1):
-        """``to``: where its dead letters go."""
+        """``to``: the queue for dead letters."""
         target = self.queue_of(to)
         picked = self._picked(name, count)
         if target is None:
@@ -512,7 +514,7 @@ class Machine:
         self.known.brought[number] = self.known.brought.get(number, frozenset()) | {queue}
 
     def commit(self, publish=(), ack=()):
-        """One transaction. ``publish``: names, each with how many; ``ack``: the same."""
+        """Commit a transaction. ``publish``: names, each with a count; ``ack``: the same."""
         held, brought, settled = Transaction(), [], []
         run = []
         for name, count in publish:
@@ -559,7 +561,7 @@ class Machine:
         self._begin(lambda: answers, confirmed)
 
     def _no_commit_of(self, queue):
-        """What it does to a queue that is deleted nobody can see."""
+        """Forget what commits do to a deleted queue, which cannot be seen."""
         for key, it in list(self.known.commits.items()):
             self.known.commits[key] = Commit(
                 frozenset(one for one in it.brought if one[1] != queue),
@@ -623,9 +625,9 @@ class Machine:
     # What there is
 
     def contents(self):
-        """Of each queue: its generation, and all that is ready: numbers, and whether again.
+        """The generation of each queue and its ready messages: numbers, and whether redelivered.
 
-        They are ready again afterwards.
+        The messages are ready again afterwards.
         """
         self.run()
         found = {}
@@ -641,7 +643,7 @@ class Machine:
         return found
 
     def fetched(self, queue, channel, *, no_ack=False):
-        """All that is ready, one delivery after the other."""
+        """All ready messages, one delivery after another."""
         while True:
             answers = []
             queue.get(channel, no_ack, answers.append)
@@ -652,12 +654,12 @@ class Machine:
             yield answers[0].delivery
 
     def taken(self, name):
-        """Numbers of all that is ready, which is settled by that."""
+        """The numbers of all ready messages, which are thereby settled."""
         queue = self.vhost.queue(name)
         return [int(it.body) for it in self.fetched(queue, self.channel, no_ack=True)]
 
     def past(self, name):
-        """All that is on disk of a queue: numbers, each with its state."""
+        """All messages of a queue on disk: numbers, each with its state."""
         queue, found = self.vhost.queue(name, None), []
         track = past.begin(past.cuts(queue), None, None)
         while track:
@@ -666,7 +668,7 @@ class Machine:
         return found
 
     def adopt(self, contents):
-        """What is there now is what is known from now on."""
+        """Take the present contents as the expected ones."""
         before, self.known = self.known, Known()
         self.known.settled, self.known.purged = before.settled, before.purged
         self.known.now_ms = before.now_ms
@@ -686,7 +688,7 @@ def _generation(queue):
 
 
 def check(machine, moment):
-    """The law; what there is."""
+    """Check the law; returns the contents."""
     known, late = moment.known, machine.lax
     contents = machine.contents()
     for name, generation in known.there.items():
@@ -718,7 +720,7 @@ def check(machine, moment):
 
 
 def check_past(had, queue, ready, known, *, late):
-    """What was settled stays; what was purged is not there; nothing is taken."""
+    """Check that settled messages remain and purged ones do not; none is taken."""
     states = {number: [it for other, it in had if other == number] for number, _ in had}
     for number, its in known.purged:
         assert its != queue or number not in states, f"{number} was purged, and is shown"
@@ -729,13 +731,13 @@ def check_past(had, queue, ready, known, *, late):
 
 
 def check_commit(commit, found):
-    """It is whole or absent."""
+    """Check that the commit is whole or absent."""
     done = {(number, queue in found.get(number, ())) for number, queue in commit.brought}
     left = {(number, queue not in found.get(number, ())) for number, queue in commit.settled}
     assert len({happened for _, happened in done | left}) <= 1, f"half of it: {commit}"
 
 
 def check_order(numbers, known):
-    """By priority, and then as they were published; where transactions bring something, later."""
+    """Check the order: by priority, then as published; transactions may bring messages later."""
     stayed = [it for it in numbers if it not in known.brought]
     assert stayed == sorted(stayed, key=lambda it: (-known.priorities[it], it))

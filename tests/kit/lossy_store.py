@@ -55,14 +55,14 @@ class Mapped(Inode):
         return super().frozen()
 
     def change(self, position, data):
-        """In place: there may be a map of it, which goes on with the old bytes where it grows."""
+        """Change the data in place: a map of it keeps the old bytes if it grows."""
         if position + len(data) <= len(self.data):
             self.data[position : position + len(data)] = data
         else:
             self.data = self.data[:position].ljust(position, b"\0") + data
 
     def drop_clean(self):
-        """It is not synced, so it stays."""
+        """Do nothing: the data is not synced, and stays."""
 
 
 class StoreDisk(LossyDisk):
@@ -83,11 +83,11 @@ class StoreDisk(LossyDisk):
         return self
 
     def listen(self, path):
-        """No socket stands in memory; and no thread is left waiting by a process that is gone."""
+        """Refuse: memory has no sockets, and no thread may wait for a dead process."""
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), path)
 
     def export(self, path, target):
-        """What stands below ``path``, as real files."""
+        """Write everything below ``path`` to real files."""
         for name, inode in self.names.items():
             if name.startswith(path + "/"):
                 there = target + name[len(path) :]
@@ -99,7 +99,7 @@ class StoreDisk(LossyDisk):
                     file.write(inode.data)
 
     def committed(self, path):
-        """LMDB has committed to this catalogue."""
+        """Note that LMDB has committed to this catalogue."""
         if path in self.names:
             with open(path, "rb") as file:
                 self.names[path].data = bytearray(file.read())
@@ -183,7 +183,7 @@ class FaultyStoreDisk(Faulty, StoreDisk):
 
 
 def tell_of_commits(monkeypatch):
-    """Have the mounted disk told when a transaction is durable, and asked whether it fails."""
+    """Tell the mounted disk of each durable transaction; the disk may make it fail."""
     fail_commits(
         monkeypatch,
         lambda: getattr(StoreDisk.mounted, "faults", None),
@@ -210,7 +210,7 @@ class Known:
         return self.topics.get(name, (0, []))[1]
 
     def of(self, name, generation):
-        """The partitions of the topic, if it is the one of this generation."""
+        """The partitions of the topic, if it has this generation."""
         found = self.topics.get(name)
         return found[1] if found is not None and found[0] == generation else None
 
@@ -251,9 +251,9 @@ class Machine:
         self.moments.append(Moment(self.disk.freeze(), self.before, self.after))
 
     def do(self, change, work, *, only_may=False):
-        """``change(known)`` may be true at once, and is when ``work()`` returns (or still may be).
+        """``change(known)`` may hold at once, and must (or may) once ``work()`` returns.
 
-        Where errors are allowed (``errors`` is a list) one that is raised leaves that open.
+        If errors are allowed (``errors`` is a list), an error leaves that open.
         """
         before, self.after = self.after, deepcopy(self.after)
         change(self.after)
@@ -274,7 +274,7 @@ class Machine:
         self.picture()
 
     def _look_again(self):
-        """Which topics there are after an error: what is done with them from now on counts."""
+        """After an error, find out which topics exist, from which later changes follow."""
         there = generations_of(self.store)
         self.before, self.after = deepcopy(self.before), deepcopy(self.after)
         for name in {*self.before.topics, *self.after.topics}:
@@ -285,7 +285,7 @@ class Machine:
                 self.before.topics[name] = now[0], [Part() for _ in now[1]]
 
     def crash(self):
-        """The process is gone, and nobody takes pictures any more."""
+        """End the process; no more pictures are taken."""
         self.disk.changed = lambda: None
         directory = self.store._directory
         directory._flusher.close()
@@ -300,7 +300,7 @@ class Machine:
     # Steps
 
     def recover_next(self):
-        """What the background does after a crash; whether a log was left."""
+        """Recover as the background does after a crash; returns whether a log was left."""
         left = self.store.internals().directory.recover_next()
         self.picture()
         return left
@@ -390,7 +390,7 @@ def generations_of(store):
 
 
 def known_of(store):
-    """What somebody who looks at the store now knows of it."""
+    """The knowledge of an observer who now looks at the store."""
     known = Known()
     for name, generation in generations_of(store).items():
         logs = store.topic(name).partitions
@@ -409,7 +409,7 @@ def committed(store):
 
 
 def check(store, before, after):
-    """The law: what was promised is there, and nothing that nobody did."""
+    """Check the law: promised data exists, and no data that no one wrote."""
     there = generations_of(store)
     assert set(there) <= set(before.topics) | set(after.topics)
     for name in set(before.topics) | set(after.topics):

@@ -64,7 +64,9 @@ COMMIT, ABORT = Outcome.COMMIT, Outcome.ABORT
 
 
 def kinds(*, lax=False):
-    """Segments are small and recovery points close: all that happens to large logs happens."""
+    """Settings with small segments and frequent recovery points, so that all events of large logs
+    occur.
+    """
     topics = {
         "segment.bytes": SEGMENT_BYTES, "index.interval.bytes": "60", "retention.ms": "-1",
         "flush.messages": "1000" if lax else "1",
@@ -135,7 +137,7 @@ class Turn(Turns):
 
     @property
     def next_ms(self):
-        """How long it takes until something is due, if not much: nobody is given up for it."""
+        """The time until the next event, if short enough that no client is given up."""
         waits = [round(it.at * 1000) - self.ms for it in self._timers]
         return min((max(it, 0) for it in waits if it <= SHORT_MS), default=None)
 
@@ -200,7 +202,7 @@ class Reader:
         self.log = CommittedLog(beside.log(name, entry, 0))
 
     def look(self):
-        """What is there that was not seen before: (topic, value)."""
+        """New records: (topic, value)."""
         found = []
         while batches := self.log.read(self.at, 1 << 20):
             found += _values(self.name, batches)
@@ -271,7 +273,7 @@ class Machine:
         self.works.append((first, second))
 
     def crash(self):
-        """The process is gone, and nobody takes pictures any more."""
+        """End the process; no more pictures are taken."""
         self.disk.changed = lambda: None
         self.readers = []
         directory = self.directory
@@ -283,7 +285,7 @@ class Machine:
     # What goes on in it, one thing at a time
 
     def step(self):
-        """One thing of those that can happen now; whether there was any."""
+        """Do one of the possible actions; returns whether there was any."""
         slow = self._slow()
         return (bool(slow) and self.step_without(*slow, again=False)) or self.step_without()
 
@@ -291,13 +293,13 @@ class Machine:
         return {it for it in (*self.due, *self.directory._flusher._dirty) if it.name == self.slow}
 
     def step_without(self, *slow, again=True):
-        """The same, but no sync of these logs."""
+        """As ``step``, without a sync of these logs."""
         with self._held_back(slow):
             return self._step(again=again)
 
     @contextmanager
     def _held_back(self, logs):
-        """As if they were written to while the others are synced."""
+        """Hold back these logs, as if they were written to while the others are synced."""
         flusher = self.directory._flusher
         due = [it for it in logs if self.due.pop(it, self) is not self]
         dirty = [it for it in logs if flusher._dirty.pop(it, None) is not None]
@@ -347,7 +349,7 @@ class Machine:
         self.calls.append(lambda: second(found))
 
     def _sync(self, *logs):
-        """As the flusher's thread; its logs are synced in any order."""
+        """Sync as the flusher's thread, with the logs in any order."""
         flusher = self.directory._flusher
         logs = logs or list(self.due)
         dirty = list(flusher._dirty)
@@ -359,7 +361,7 @@ class Machine:
                 flusher.wait(log, upto)
 
     def _sync_one(self):
-        """What is written to the others came once the cycle had begun."""
+        """Sync one log; writes to the others came after the start of the cycle."""
         log, flusher = self.choose.choice(list(self.due)), self.directory._flusher
         others = {it: at for it, at in flusher._dirty.items() if it is not log}
         for it in others:
@@ -368,7 +370,7 @@ class Machine:
         flusher._dirty |= others
 
     def _look(self):
-        """Whose writes are safe now; and what this process shows."""
+        """Note whose writes are safe now, and read what this process shows."""
         for it in list(self.unsafe):
             log, mark, at = it
             if log.synced >= mark:
@@ -391,27 +393,27 @@ class Machine:
             self.known = replace(self.known, shown=self.known.shown | new)
 
     def run(self, until=lambda: False):
-        """Go on until nothing is left."""
+        """Take steps until none is left."""
         for _ in range(STEPS_MOST):
             if until() or not self.step():
                 return
         raise AssertionError("there is no end of it")
 
     def some(self, most=6):
-        """Go on for a while."""
+        """Take some steps."""
         for _ in range(self.choose.randrange(most + 1)):
             self.step()
         if self.choose.random() < 0.3:
             self.trim()
 
     def trim(self):
-        """As whoever keeps queues does it at any time."""
+        """Trim the journal, as the owner of queues may do at any time."""
         if self.queues.has_journal:
             with self._held_back(self._slow()):
                 self.queues.trim_journal()
 
     def later(self, ms=SHORT_MS):
-        """So much time goes by."""
+        """Let time pass."""
         self.turn.later(ms)
 
     # What is known
@@ -428,7 +430,7 @@ class Machine:
         self.known = replace(self.known, transactions=tuple(transactions))
 
     def check_finished(self, place):
-        """A decision is synced wherever it belongs, or the journal still needs it."""
+        """Check that a decision is synced in every log, or still in the journal."""
         if not self.watched:
             return
         journal = self.journal
@@ -466,7 +468,7 @@ class Machine:
             self.readers.append(Reader(self.beside, name, self.directory.topic(name)))
 
     def delete(self, name):
-        """A topic, whatever stands in it."""
+        """Delete a topic, whatever its contents."""
         known = self.known
         gone = {it for its in known.transactions for it in its.wrote if it[0] == name}
         self.readers = [it for it in self.readers if it.name != name]
@@ -481,7 +483,7 @@ class Machine:
         self.topics.delete(name)
 
     def coordinator(self):
-        """Once all that was left is done."""
+        """The coordinator, once all pending work is done."""
         found = []
 
         def opened():
@@ -499,7 +501,7 @@ class Machine:
         return self.clients[name]
 
     def initialize(self, client):
-        """Another producer; what is open is aborted."""
+        """Start another producer; open transactions are aborted."""
         for at, it in enumerate(self.known.transactions):
             if it.client == client.name and not it.answered:
                 outcome = ABORT if it.outcome is None else it.outcome
@@ -523,14 +525,14 @@ class Machine:
         ask()
 
     def begin(self, client):
-        """A transaction; the client's producer has come."""
+        """Begin a transaction, once the client has its producer."""
         self.run(until=lambda: not client.asked)
         client.at = len(self.known.transactions)
         transaction = Transaction(client.name, client.producer)
         self.known = replace(self.known, transactions=(*self.known.transactions, transaction))
 
     def write(self, client, *names):
-        """A record to each of these topics."""
+        """Write a record to each of these topics."""
         for name in names:
             its = self.known.transactions[client.at]
             self.numbers += 1
@@ -544,7 +546,7 @@ class Machine:
             self.unsafe.append((log, mark, client.at))
 
     def stage(self, client, offset):
-        """An offset of the client's own partition."""
+        """Stage an offset of the client's own partition."""
         at, its = client.at, self.known.transactions[client.at]
         self._change(at, offset=offset, pending=its.pending + 1)
 
@@ -575,7 +577,7 @@ class Machine:
         )  # fmt: skip
 
     def take_too_long(self, client):
-        """The client's transaction has taken too long: it is aborted, and the producer fenced."""
+        """Let the transaction time out: it is aborted, and its producer fenced."""
         self._change(client.at, outcome=ABORT, fenced=True)
         client.at = client.producer = None
         self.later(TIMEOUT_MS + 1)
@@ -583,7 +585,7 @@ class Machine:
     # After a crash
 
     def settle(self):
-        """Each client goes on with what it had, or has its next producer abort that."""
+        """Let each client continue its transaction, or abort it by its next producer."""
         assert self.coordinator() is not None
         for name, version in self.known.clients:
             client = self.client(name, version)
@@ -599,7 +601,7 @@ class Machine:
 
     @staticmethod
     def can_go_on(its):
-        """Whether a client would: what it has done was answered, but for the end; or it aborts."""
+        """Whether a client would continue: all was answered but the end; otherwise it aborts."""
         something = its.wrote or its.offset is not None
         settled = not its.pending or its.outcome is ABORT
         return something and settled and not (its.answered or its.fenced)
@@ -614,7 +616,7 @@ class Machine:
         self.end(client, either if its.outcome is None else its.outcome)
 
     def go_on(self):
-        """As if nothing had been: each client commits something."""
+        """Let each client commit something, as if nothing had happened."""
         for client in self.clients.values():
             self.begin(client)
             self.write(client, *self.topics.names())
@@ -633,16 +635,16 @@ class Machine:
         return settlements_of(self.journal).transactions()
 
     def contents(self):
-        """By topic, what is committed, once nothing is open."""
+        """The committed records by topic, once no transaction is open."""
         return {name: committed_of(self.log(name), name) for name in self.topics.names()}
 
     def offsets(self):
-        """What the group has committed, by partition."""
+        """The group's committed offsets, by partition."""
         return {place[1]: it.offset for place, it in self.directory.groups.fetch(GROUP).items()}
 
 
 def committed_of(log, name):
-    """(topic, value) of all that a reader of committed records gets."""
+    """(topic, value) of all records that a reader of committed records receives."""
     view, found, at = CommittedLog(log), [], log.start
     while batches := view.read(at, 1 << 20):
         found += _values(name, batches)
@@ -655,7 +657,7 @@ def _partition(known, name):
 
 
 def check(machine):
-    """The law, once every client was answered. What has come to be is what is known then."""
+    """Check the law, once every client is answered, and adopt the outcome."""
     for name in machine.topics.names():
         check_log(machine, name)
     contents = machine.contents()
@@ -676,7 +678,7 @@ def check(machine):
 
 
 def _adopted(machine, its, seen):
-    """As it has turned out to be."""
+    """The transaction with its actual outcome."""
     there = set()
     for name in machine.topics.names():
         there |= {*_values(name, every_batch(machine.log(name)))}

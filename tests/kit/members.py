@@ -49,7 +49,7 @@ class Confluent:
         self.rebalances += 1
 
     def poll(self):
-        """(partition, value) of each record that has come."""
+        """(partition, value) of each record that has arrived."""
         found = self._consumer.consume(100, 0.05)
         self.errors += [it.error().name() for it in found if it.error() is not None]
         return [(it.partition(), it.value()) for it in found if it.error() is None]
@@ -58,7 +58,7 @@ class Confluent:
         return {it.partition for it in self._consumer.assignment()}
 
     def commit(self):
-        """All that was polled."""
+        """Commit all polled records."""
         self._consumer.commit(asynchronous=False)
 
     def close(self):
@@ -246,7 +246,7 @@ class Elsewhere:
         return self._assigned
 
     def close(self):
-        """By SIGKILL."""
+        """End the process by SIGKILL."""
         self._process.kill()
         self._process.wait()
         self._listener.join()
@@ -254,7 +254,7 @@ class Elsewhere:
 
 
 def polled(members, until, take=lambda records: None):
-    """Poll all of them in turns until ``until()``; ``take`` gets the records that come."""
+    """Poll all members in turn until ``until()``; ``take`` is called with their records."""
     deadline = time.monotonic() + DEADLINE_S
     while not until():
         states = [sorted(it.assigned()) for it in members]
@@ -264,7 +264,7 @@ def polled(members, until, take=lambda records: None):
 
 
 def shared(members, count):
-    """Whether each has some, and all partitions have one owner."""
+    """Whether each member has partitions, and each partition one owner."""
     parts = [it.assigned() for it in members]
     return all(parts) and sorted(n for part in parts for n in part) == list(range(count))
 

@@ -25,7 +25,7 @@ class MemoryLog:
 
     @property
     def safe(self) -> int:
-        """All of it: nothing waits for a sync."""
+        """The end: every record is safe at once."""
         return self.end
 
     @property
@@ -118,11 +118,11 @@ class MemoryLog:
             wake()
 
     def wait(self, upto: int) -> None:
-        """Nothing to wait for: what is appended is safe."""
+        """Do nothing: every record is safe at once."""
         assert upto <= self.end
 
     def check_failure(self) -> None:
-        """Nothing can fail."""
+        """Do nothing: a log in memory cannot fail."""
 
     def latest_timestamp(self) -> int:
         """As Log.latest_timestamp."""
@@ -130,7 +130,7 @@ class MemoryLog:
             return max((latest(batch) for batch in self._batches), default=-1)
 
     def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
-        """Nothing to sync."""
+        """Do nothing: a log in memory has no sync."""
 
     def show_soon(self) -> None:
         """As Log.show_soon."""

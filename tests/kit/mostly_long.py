@@ -4,9 +4,9 @@ import pytest
 
 
 def mostly_long(many, few, *, rows=False):
-    """Parameters: these few as they are, the others of ``many`` marked as long.
+    """Parameters: these few unmarked, the others of ``many`` marked as long.
 
-    ``rows``: each is a tuple, of the values of several names.
+    ``rows``: each parameter is a tuple with values of several names.
     """
     few = list(few)
     assert all(it in many for it in few), few

@@ -41,7 +41,7 @@ class MqttClient:
         self._socket.sendall(data)
 
     def get(self):
-        """The next packet; None: the server has closed the connection."""
+        """The next packet; None if the server has closed the connection."""
         return self._later.pop(0) if self._later else self._next()
 
     def _next(self):
@@ -73,7 +73,7 @@ class MqttClient:
         return self._pid
 
     def publish(self, topic, payload, qos=0, *, retain=False, **said):
-        """The reason code of its PUBACK; None of QoS 0."""
+        """Publish; returns the reason code of the PUBACK, None for QoS 0."""
         pid = self.next_pid() if qos else 0
         found = Properties(**said) if said else NONE
         self.send(packets.Publish(topic, payload, qos, retain, False, pid, found))
@@ -94,12 +94,12 @@ class MqttClient:
         )
 
     def subscribe(self, filter_, qos=0, **given):
-        """The reason code of its SUBACK, which comes before anything else."""
+        """Subscribe; returns the reason code of the SUBACK, which must come first."""
         self.ask(filter_, qos, **given)
         return self.expect(packets.Answers).reasons[0]
 
     def message(self, *, ack=True):
-        """The next message, acknowledged."""
+        """The next message, acknowledged by default."""
         it = self.expect(packets.Publish)
         if ack and it.qos == 1:
             self.send(packets.Ack(kinds.PUBACK, it.pid))
@@ -115,7 +115,7 @@ class MqttClient:
         return [self.message() for _ in range(count)]
 
     def nothing_more(self):
-        """All that was to come has: an answer to what is asked now is the next."""
+        """Check that no packet is pending: the answer to a ping is the next."""
         self.send(packets.Ping(kinds.PINGREQ))
         packet = self.get()
         assert packet == packets.Ping(kinds.PINGRESP), packet
@@ -126,7 +126,7 @@ class MqttClient:
         self.close()
 
     def close(self):
-        """Without a word."""
+        """Close the socket without a DISCONNECT."""
         self._socket.close()
 
 
@@ -136,7 +136,7 @@ class MqttLine(MqttClient):
     """
 
     def __init__(self, address, client, *, clean=False, expiry_s=0xFFFFFFFF, window=None, **given):
-        """``given``: as MqttClient has it."""
+        """``given``: as in MqttClient."""
         self.published = []  # packets that have come
         self.acks = []
         super().__init__(
@@ -153,7 +153,7 @@ class MqttLine(MqttClient):
         return packet
 
     def until(self, kind):
-        """The next packet of this kind; what comes before is kept."""
+        """The next packet of this kind; earlier packets are kept."""
         while not isinstance(packet := self.read(), kind):
             self.keep(packet)
         return packet
@@ -167,7 +167,7 @@ class MqttLine(MqttClient):
             assert isinstance(packet, packets.Ping), packet
 
     def ping(self):
-        """All that the server had sent before has come."""
+        """Read all packets that the server sent before its answer."""
         self.send(packets.Ping(kinds.PINGREQ))
         while True:
             packet = self.read()
@@ -176,7 +176,7 @@ class MqttLine(MqttClient):
             self.keep(packet)
 
     def subscribe(self, name, qos=1):
-        """The reason codes of its SUBACK."""
+        """Subscribe; returns the reason codes of the SUBACK."""
         self.ask(name, qos)
         return self.until(packets.Answers).reasons
 
@@ -185,7 +185,7 @@ class MqttLine(MqttClient):
         return self.until(packets.Answers).reasons
 
     def publish(self, topic, *payloads, qos=1, retain=False):
-        """Their packet ids; nothing is waited for."""
+        """Publish without waiting; returns the packet ids."""
         pids = [self.next_pid() if qos else 0 for _ in payloads]
         self.send(*[
             packets.Publish(topic, it, qos, retain, False, pid)
@@ -201,7 +201,7 @@ class MqttLine(MqttClient):
         self.close()
 
     def drain(self):
-        """What had come before the connection was lost."""
+        """Read the packets that arrived before the connection was lost."""
         try:
             while True:
                 self.keep(self.read())

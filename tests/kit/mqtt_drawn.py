@@ -26,14 +26,14 @@ _DRAWN = {
 
 
 def value_of(row):
-    """A value that the row allows."""
+    """A value that the row permits."""
     drawn = _DRAWN[row.wire]
     return drawn.filter(lambda it: it >= row.least) if row.least else drawn
 
 
 @st.composite
 def properties_of(draw, packet, *, without=()):
-    """Some of those that the packet may have."""
+    """Some of the packet's possible properties."""
     found = {}
     for row in ROWS:
         if packet not in row.packets or row.name in without or not draw(st.booleans()):
@@ -155,7 +155,7 @@ def any_of(version):
 
 
 def of_clients(version):
-    """One that a client sends once it is in."""
+    """A packet that a connected client sends."""
     return st.one_of(
         publishes(version), acks(version), subscribes(version), unsubscribes(version),
         st.just(packets.Ping(kinds.PINGREQ)), disconnects(version),

@@ -130,7 +130,7 @@ class Door:
     """A node's sessions and the door to them."""
 
     def __init__(self, path, **given):
-        """``given``: who may do what, limits, as ``MqttDoor`` has them."""
+        """``given``: access rules and limits, as in ``MqttDoor``."""
         self.now = 100.0
         self._lives = MqttLives(path)
         self.clock = self._lives.clock
@@ -162,13 +162,13 @@ class Door:
         return self.peers[-1]
 
     def come(self, client="c", *, version=V5, **given):
-        """A client that is let in, and what its CONNACK says."""
+        """A connected client, and the contents of its CONNACK."""
         peer = self.connect()
         peer.version = version
         return peer, peer.ask(connect(client, version=version, **given))
 
     def run(self):
-        """Until nothing is left to do, all is safe, and whoever waits for that has heard of it."""
+        """Run until nothing is left, everything is safe, and all waiting peers were told."""
         self.node.run(until=lambda: not any(peer.waits for peer in self.peers))
 
     def later(self, seconds):
@@ -209,13 +209,13 @@ class Peer(FedPeer):
         return not self.over and (entering or bool(session.owed))
 
     def due(self):
-        """Its timer, if it is time."""
+        """Run the session's timer if it is due."""
         deadline = self.session.deadline
         if not self.over and deadline is not None and deadline <= self.door.now:
             self.look()
 
     def flush(self):
-        """As the server does: what was pushed goes first; then close."""
+        """Send pushed bytes first, and then close, as the server does."""
         self._take_pushed()
         super().flush()
         if self.session.closed is not None and not self.link.unsent:
@@ -236,14 +236,14 @@ class Peer(FedPeer):
         self.give(b"".join(packets.write(it, self.version) for it in those))
 
     def ask(self, *those):
-        """What is answered once all is done; None: nothing."""
+        """Send packets; returns the one answer once all is done, or None."""
         self.send(*those)
         self.door.run()
         found = self.packets()
         return found[0] if len(found) == 1 else found or None
 
     def packets(self):
-        """All that have come since."""
+        """All packets since the last call."""
         self._take_pushed()
         found, at = [], 0
         while at < len(self.got):
@@ -256,7 +256,7 @@ class Peer(FedPeer):
         return found
 
     def subscribe(self, *filters, qos=0, number=None, **options):
-        """The reason codes."""
+        """Subscribe; returns the reason codes."""
         ids = () if number is None else (number,)
         packet = packets.Subscribe(
             7, [(it, packets.Options(qos, **options)) for it in filters],

@@ -117,7 +117,7 @@ class MqttNode(Node):
     def come(
         self, client="c", *, clean=False, expiry_s=NEVER, version=5, user="", line=None, window=100
     ):
-        """A client is let in: its session, whether it had it, and its line."""
+        """Connect a client: its session, whether that existed, and its line."""
         line = Line() if line is None else line
         wanted = Wanted(client, user, clean, expiry_s, version, line)
         connected = self.sessions.connect(wanted)
@@ -143,7 +143,7 @@ class MqttNode(Node):
         return had
 
     def send(self, topic, *payloads, **given):
-        """Published, and safe."""
+        """Publish, and wait until it is safe."""
         self._confirmed(self.space.publish(topic, *payloads, **given))
 
     def ack(self, session, *pids):
@@ -151,7 +151,7 @@ class MqttNode(Node):
         self.run()
 
     def counts_anew(self):
-        """Nothing is counted yet."""
+        """Reset the counts."""
         for it in fields(self.sessions.counts):
             setattr(self.sessions.counts, it.name, 0)
 

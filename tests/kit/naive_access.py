@@ -55,7 +55,7 @@ class NaiveAccess:
         )
 
     def may_matching(self, who, operation, kind, pattern, names):
-        """Whether it is allowed with all of the names that match; for that it is not enough."""
+        """Whether all matching names are allowed, which is necessary but not sufficient."""
         return all(
             self.may(who, operation, kind, name)
             for name in names
@@ -64,7 +64,7 @@ class NaiveAccess:
 
 
 def spelled(kind, name, *, allow):
-    """What rules may call it. In the host ``/`` that need not be said."""
+    """The names for it in rules; in the host ``/`` the host may be left out."""
     if kind not in ("exchange", "queue"):
         return {name}
     vhost, plain = name.split(":", 1) if ":" in name else ("/", name)

@@ -2,7 +2,7 @@
 
 
 def matches(pattern, name):
-    """Tried in every way there is."""
+    """Match by trying every possibility."""
     if not name:
         return not pattern
     return _match(pattern, name)

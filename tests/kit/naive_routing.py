@@ -6,7 +6,7 @@ from logstore.broker.routing.tracing import trace
 
 
 def topic_matches(pattern, key):
-    """Words one by one, every way of sharing them out tried."""
+    """Match word by word, trying every possibility."""
     return _words_match(_words(pattern), _words(key))
 
 
@@ -23,7 +23,7 @@ def _words_match(pattern, words):
 
 
 def topic_regex(pattern):
-    """The same as a regular expression over a key whose words each end with a dot."""
+    """The pattern as a regular expression over a key whose words each end with a dot."""
     parts = {b"*": rb"[^.]*\.", b"#": rb"(?:[^.]*\.)*"}
     words = [parts.get(word, re.escape(word) + rb"\.") for word in _words(pattern)]
     return re.compile(b"".join(words), re.DOTALL)
@@ -34,7 +34,7 @@ def dotted(key):
 
 
 def traced(topology, *given, **more):
-    """The way of a message, worked out at once."""
+    """The trace of a message, computed at once."""
     steps = trace(topology, *given, **more)
     while True:
         try:
@@ -79,7 +79,7 @@ class NaiveTopology:
         return self._reached(exchange, keys, set())
 
     def _reached(self, exchange, keys, seen):
-        """The names of the queues."""
+        """The names of the reached queues."""
         if exchange in seen:
             return set()
         seen.add(exchange)
@@ -102,7 +102,7 @@ class NaiveTopology:
         return queues
 
     def matching(self, hop, keys):
-        """The bindings that let a message pass from one end of a hop to the other."""
+        """The bindings of a hop that let the message pass."""
         type_name, _, _ = self.exchanges[hop.source]
         ends = (hop.source, hop.kind, hop.destination)
         return {

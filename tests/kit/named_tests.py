@@ -8,7 +8,7 @@ TESTS = Path(__file__).parents[1]
 
 
 def is_there(test):
-    """``FILE::NAME``, below the folder of all tests, without ``test_``."""
+    """Whether the test exists. ``FILE::NAME``, relative to the tests, without ``test_``."""
     file, name = test.split("::")
     return f"test_{name}" in _functions(file)
 

@@ -14,15 +14,15 @@ needs_node = pytest.mark.skipif(shutil.which("npm") is None, reason="no Node and
 
 
 def both_of_node(tmp_path, host, port, name, *login):
-    """What each has received of three messages, and how many it was told have received them.
+    """The clients' received messages out of three, and the counts of receivers they were told.
 
-    ``login``: the file of the authority that it trusts, a user and a password: it comes by TLS.
+    ``login``: a CA file, a user and a password, for a connection with TLS.
     """
     return printed(tmp_path, "both.js", host, str(port), name, *login)
 
 
 def printed(tmp_path, script, *words, of=NODE):
-    """What a script of a folder says, as JSON, once npm has what it needs."""
+    """The JSON output of a script of a folder, after npm has installed its packages."""
     folder = tmp_path / "node"
     shutil.copytree(of, folder)
     fetched = subprocess.run(

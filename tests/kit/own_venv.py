@@ -17,7 +17,7 @@ class NotGiven(Exception):
 
 
 def python_with(name):
-    """The interpreter of what ``NAME.txt`` pins; without a package index the test is skipped."""
+    """The interpreter with the packages of ``NAME.txt``; skips the test without a package index."""
     interpreter, reason = _made(name)
     if reason:
         pytest.skip(reason)

@@ -76,7 +76,7 @@ class OwningNode:
         return self.found[number]
 
     def append(self, number, *values):
-        """The mark after them."""
+        """Append values; returns the mark after them."""
         taking = self.owns.served(number)
         return taking.append(batch(*values)) + len(values)
 
@@ -104,7 +104,7 @@ def pass_time(nodes, seconds=1.0):
 
 
 def take_over(nodes, which):
-    """Partition 0, by that one of them; gives the takeover and the state that it has found."""
+    """Let one node take over partition 0; returns the takeover and the state that it found."""
     for it in nodes:
         it.group.say()
     pass_time(nodes)
@@ -121,7 +121,7 @@ def standing(node, number):
 
 
 def values(node, number):
-    """Of all records at the broker but claims, beats and fences, whoever has appended them."""
+    """The values of all records at the broker except claims, beats and fences."""
     return [
         record.value for it in standing(node, number) if word_of(it) is None
         for record in decode(it)
@@ -135,7 +135,7 @@ def words(node, number):
 
 
 def restart_broker(node):
-    """What it knows of producers is what stands in its logs."""
+    """Restart the broker, which learns of producers from its logs."""
     for number in range(len(node.owns.owners)):
         notes = node.broker(number).notes
         notes._producers.clear()

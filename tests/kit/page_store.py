@@ -15,11 +15,11 @@ class Store(Serving):
         self.url = "http://{}:{}/".format(*self.http)
 
     def run(self, *words, fed=""):
-        """What a command prints; it must end well."""
+        """The output of a command, which must succeed."""
         return self.run_elsewhere(*words, "--data", self.data, fed=fed)
 
     def run_elsewhere(self, *words, fed=""):
-        """The same on a directory that is named."""
+        """As ``run``, on another directory."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
         done = subprocess.run(
             [COMMAND, *map(str, words)],
@@ -29,5 +29,5 @@ class Store(Serving):
         return done.stdout
 
     def table(self, *words):
-        """The rows of a table that a command prints, without its heading."""
+        """The rows of a command's table, without its heading."""
         return [line.split() for line in self.run(*words).splitlines() if line][1:]

@@ -37,7 +37,7 @@ BUCKET = re.compile(rb'logstore_turn_seconds_bucket\{le="([^"]+)"\} (\d+)')
 
 
 def turns(place):
-    """How many turns a node has had that were no longer, by seconds."""
+    """The number of a node's turns up to each length, in seconds."""
     with closing(http.client.HTTPConnection(*place)) as connection:
         connection.request("GET", "/metrics")
         told = connection.getresponse().read()
@@ -45,6 +45,6 @@ def turns(place):
 
 
 def longest(before, after):
-    """The bound below which all turns were that came between."""
+    """The bound below which all turns in between were."""
     more = {bound: count - before[bound] for bound, count in after.items()}
     return min(bound for bound, count in more.items() if count == more[max(more)])

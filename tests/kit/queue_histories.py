@@ -89,7 +89,7 @@ def purged_deleted_and_declared_anew(machine):
 
 
 def remembered(machine):
-    """What is settled stays, but for what a purge has removed between the others."""
+    """Keep settled messages, except those that a purge removed in between."""
     machine.declare(b"a", retention_ms=3_600_000, max_priority=1)
     machine.publish(b"a", 4)
     machine.publish(b"a", 2, priority=1)
@@ -150,7 +150,7 @@ def closed_and_opened(machine):
 
 
 def trimmed(machine):
-    """What is settled goes, and so does the journal below its recovery point."""
+    """Remove settled messages, and the journal below its recovery point."""
     machine.declare(b"a")
     for _ in range(3):
         machine.publish(b"a", 3, size=100)
@@ -186,7 +186,7 @@ def trimmed(machine):
 
 
 def thinned_out(machine):
-    """Upkeep takes what is settled from between what is not."""
+    """Remove settled messages between unsettled ones by upkeep."""
     machine.declare(b"a")
     for _ in range(4):
         machine.publish(b"a", 3, size=100)
@@ -249,7 +249,7 @@ def committed(machine):
 
 
 def dead_letters_go_on(machine):
-    """From queue to queue, and some are committed there."""
+    """Pass dead letters from queue to queue, and commit some there."""
     machine.declare(b"c")
     machine.declare(b"b", dead_letter_exchange="", dead_letter_routing_key="c")
     machine.declare(b"a", dead_letter_exchange="", dead_letter_routing_key="b")
@@ -277,7 +277,7 @@ def dead_letters_go_on(machine):
 
 
 def committed_and_trimmed(machine):
-    """What commits have brought is settled and goes, and so does the journal."""
+    """Settle and remove messages of commits, and trim the journal."""
     machine.declare(b"b")
     machine.declare(b"a", dead_letter_exchange="", dead_letter_routing_key="b")
     machine.run()

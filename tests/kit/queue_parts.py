@@ -166,7 +166,7 @@ class Node:
         worker.start()
 
     def turn(self):
-        """What has come from other threads, and the end of a turn."""
+        """Run calls from other threads, and end a turn."""
         with self.news:
             calls, self.calls = self.calls, []
         for call in calls:
@@ -174,7 +174,7 @@ class Node:
         self.turns.over()
 
     def run(self, until=None):
-        """Turns until nothing is left, nothing is unsafe, and ``until`` says so."""
+        """Run turns until nothing is left or unsafe, and ``until()`` is true."""
         for _ in range(100_000):
             self.turn()
             if self.turns.left or self.calls:
@@ -208,7 +208,7 @@ class Node:
         return next((log for log in logs if log.safe < log.end), None)
 
     def later(self, ms):
-        """So much time goes by."""
+        """Let time pass."""
         self.clock.now_ms += ms
         self.queues.tick(self.clock.now_ms)
         self.run()
@@ -226,7 +226,7 @@ class Node:
         return pending.error
 
     def within(self, name):
-        """What is done next is done in this virtual host."""
+        """Use this virtual host from now on."""
         self.vhost = self.queues.vhost(name)
         return self
 
@@ -251,7 +251,7 @@ class Node:
         return self.topics.create(name, partitions, settings)
 
     def records(self, name):
-        """All that the topic has, by partition."""
+        """All records of the topic, by partition."""
         topic = self.topics.topic(name)
         return [
             [record for batch in log.read(log.start, 1 << 30) for record in decode(batch)]
@@ -270,11 +270,11 @@ class Node:
         return self.vhost.publish([(self.vhost.route(it), it) for it in messages])
 
     def publish(self, key, *bodies, **given):
-        """Until it is confirmed."""
+        """Publish, and wait for the confirm."""
         return self._confirmed(self.publish_soon(key, *bodies, **given))
 
     def publish_each(self, messages, **given):
-        """The same with a key for each body: ``[(key, body)]``."""
+        """As ``publish``, with a key for each body: ``[(key, body)]``."""
         run = [self.message(key, body, **given) for key, body in messages]
         return self._confirmed(self.vhost.publish([(self.vhost.route(it), it) for it in run]))
 
@@ -292,7 +292,7 @@ class Node:
         return found[0]
 
     def bodies(self, name):
-        """All that is ready, consumed."""
+        """The bodies of all ready messages, which are consumed."""
         found = []
         while (got := self.get(name)) is not None:
             found.append(got.delivery.body)
@@ -311,7 +311,7 @@ class Node:
         return total
 
     def empty(self):
-        """No queue is left, and no exchange that was declared: the next test begins."""
+        """Delete all queues and declared exchanges, for the next test."""
         self.vhost = self.queues.vhosts[b"/"]
         if len(self.vhost.policies):
             gone = self.vhost.set_policies((), list(self.vhost.policies.by_name))
@@ -361,7 +361,7 @@ class Commit:
         self.node.vhost.commit(self.held, self.answers.append)
 
     def end(self):
-        """Until it is answered; how."""
+        """Commit, and wait for the answer, which is returned."""
         self.begin()
         self.node.run(until=lambda: self.answers)
         (answer,) = self.answers
@@ -401,7 +401,7 @@ class Lives:
         return self.open()
 
     def crash(self):
-        """As kill -9 would leave the files."""
+        """Leave the files as kill -9 would."""
         for worker in self.node.workers:  # a kill ends threads, which nothing here can
             worker.join(DEADLINE_S)
             assert not worker.is_alive()

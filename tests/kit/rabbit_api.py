@@ -72,7 +72,7 @@ class Api:
         assert self.ask("DELETE", path, **more) == (status, None)
 
     def refuses(self, method, path, value=None, status=400, **more):
-        """The reason."""
+        """The reason of a refusal."""
         found, answer = self.ask(method, path, value, **more)
         assert found == status, answer
         assert answer.keys() == {"error", "reason"}

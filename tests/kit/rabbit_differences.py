@@ -123,7 +123,7 @@ RIGHTS_OTHERWISE = {
 
 
 def in_words_of_3_10(text):
-    """A refusal as it was worded: which of the three rights it is about is said since 3.11."""
+    """A refusal as worded before 3.11, without the name of the right."""
     return re.sub(r"(configure|write|read) access", "access", text, count=1)
 
 

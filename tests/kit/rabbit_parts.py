@@ -21,7 +21,7 @@ ALL = {"configure": ".*", "write": ".*", "read": ".*"}
 
 
 def wait_for(address):
-    """What its plugins serve comes up a moment after its AMQP port."""
+    """Wait for a plugin's port, which opens a moment after the AMQP port."""
     until = time.monotonic() + LISTENS_WITHIN_S
     while True:
         try:
@@ -40,7 +40,7 @@ class RealRabbit:
     """
 
     def __init__(self, folder, vhosts=(), *, managed=False, stomp=False, **more):
-        """``more``: what its definitions have besides, by their names there."""
+        """``more``: further definitions, by their names in the file."""
         self.http = ("127.0.0.1", free_port()) if managed else None
         self.stomp = ("127.0.0.1", free_port()) if stomp else None
         for left in range(TRIES - 1, -1, -1):

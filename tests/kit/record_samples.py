@@ -22,19 +22,19 @@ messages = st.lists(
 
 
 def fields(records):
-    """Records as the messages they were made from."""
+    """The records as the messages they were made from."""
     return [(it.value, it.key, it.headers, it.timestamp_ms) for it in records]
 
 
 def with_crc(data):
-    """``data`` with a CRC that fits, so that what lies behind the CRC check is reached."""
+    """``data`` with a matching CRC, so that code behind the CRC check is reached."""
     data = bytearray(data)
     data[CRC_AT:CRC_COVERS_FROM] = crc32c(data[CRC_COVERS_FROM:]).to_bytes(4, "big")
     return bytes(data)
 
 
 def with_records(batch, records, count=None, last_offset_delta=None, attributes=None):
-    """A batch with other bytes for records, its length and CRC made to fit."""
+    """A batch with other bytes for records, and matching length and CRC."""
     data = bytearray(batch.data[:61]) + records
     if attributes is not None:
         data[21:23] = attributes.to_bytes(2, "big")

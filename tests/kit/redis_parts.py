@@ -63,7 +63,7 @@ class Raw:
             self.ended = True
 
     def until(self, mark):
-        """Read on until ``mark`` has come, or the end."""
+        """Read until ``mark`` has arrived, or the end."""
         while mark not in self.got and not self.ended:
             try:
                 data = self.socket.recv(1 << 16)

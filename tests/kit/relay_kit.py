@@ -144,7 +144,7 @@ class Joined:
             self.session.wake(self.now)
 
     def send(self, most=None):
-        """What the node that asks has to say, so many bytes of it; how many those were."""
+        """Send up to ``most`` bytes of the asking node's output; returns their number."""
         self.there += b"".join(self.talk.outgoing())
         some = self.there if most is None else self.there[:most]
         if not some or self.session.closed is not None:
@@ -154,7 +154,7 @@ class Joined:
         return taken
 
     def take(self, most=None):
-        """What the owner has to say, so many bytes of it; how many those were."""
+        """Take up to ``most`` bytes of the owner's output; returns their number."""
         if self.link.unsent:
             return 0
         said = b"".join(map(bytes, self.session.outgoing(1 << 20)))
@@ -170,7 +170,7 @@ class Joined:
         return taken or len(said)
 
     def run(self):
-        """Until nobody has anything to say or to do."""
+        """Run until neither side has anything to send or to do."""
         moved = True
         while moved:
             self.node.run()
@@ -185,7 +185,7 @@ class Joined:
                 moved = bool(self.take()) or moved
 
     def cut(self, *, noticed=True):
-        """The connection is gone; what was on its way is, too. ``noticed``: by the owner, too."""
+        """Cut the connection with all bytes under way. ``noticed``: by the owner, too."""
         session, talk = self.session, self.talk
         self.session = self.talk = None
         if session is not None:
@@ -196,7 +196,7 @@ class Joined:
     # Clients
 
     def subscribe(self, client, name=b"q"):
-        """What it is told, if it has been told; and its far consumer."""
+        """Subscribe; returns the answers so far, and the far consumer."""
         told = []
         client.far = self.owner.subscribe(self.wanted(name), self.away, client, told.append)
         client.told = told

@@ -26,7 +26,7 @@ def bodies(key, version, topic_id):
 
 
 def answered(key, version, body):
-    """An answer as a message."""
+    """An answer decoded as a message."""
     if version >= APIS[key].flexible and key != 18:
         body = body[1:]
     if key == 0:
@@ -97,7 +97,7 @@ def _delete_topics(m, version, topic_id):
 
 
 def _resources(m, kind):
-    """One request each for a topic, a group, the node."""
+    """A request for each of a topic, a group and the node."""
     return [kind(number, name) for number, name in ((2, TOPIC), (32, GROUP), (4, "1"))]
 
 
@@ -131,7 +131,7 @@ def _consumer_heartbeat(m, version, _):
 
 
 def share_fetch(m, topic_id, group=SHARERS):
-    """Of a session that begins."""
+    """The first request of a session."""
     topics = [m.FetchTopic(topic_id, [m.FetchPartition(0)])]
     return m.Request(group, "m", 0, max_bytes=1000, max_records=10, topics=topics)
 

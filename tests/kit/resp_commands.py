@@ -19,7 +19,7 @@ WORDS = {
 
 
 def words_of(command):
-    """Enough arguments for it, the names among them ``x``."""
+    """Enough arguments for the command, with ``x`` for names."""
     first = command.name.upper().split("|")
     count = abs(command.arity) - len(first)
     words = [*first, *WORDS.get(command.name, ["x"] * count)]

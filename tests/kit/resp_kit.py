@@ -27,7 +27,7 @@ def _keys(password):
 
 
 def user(name, password=None, *, redis=None, tags=(), weak=()):
-    """One whose password costs nothing to check."""
+    """A user whose password is cheap to check."""
     scram = {} if password is None else _keys(password)
     return KeptUser(name, scram, tuple(tags), redis, tuple(weak))
 
@@ -76,7 +76,7 @@ class AtHand:
         self.calls[call] = None
 
     def step(self):
-        """What was asked for before; what it asks for comes in the next turn."""
+        """Run the pending calls; calls that they add run in the next turn."""
         calls, self.calls = self.calls, {}
         for call in calls:
             call()
@@ -148,7 +148,7 @@ class FakeDoor:
             client.lose((journal, turn), str(error).encode())
 
     def work(self, job, done):
-        """At once; a test may keep it for later."""
+        """Run the job at once, unless the test keeps it for later."""
         if self.later is None:
             done(job())
         else:
@@ -182,7 +182,7 @@ class Peer:
         self.prompted = True  # what comes is answered at once, where the session can
 
     def send(self, data):
-        """Give it, as the server would: what was not taken is given again with what follows."""
+        """Give data as the server does: unprocessed bytes are given again with later ones."""
         if data and self.prompted and not self.left and not self.link.unsent:
             replies = self.session.prompt(bytes(data), self.door.now)
             if replies is not None:
@@ -204,7 +204,7 @@ class Peer:
         return self.new()
 
     def new(self):
-        """What has come since the last look."""
+        """The output since the last call."""
         found, self.seen = self.link.sent[self.seen :], len(self.link.sent)
         return found
 

@@ -24,7 +24,7 @@ class Asker:
         return self.reply()
 
     def reply(self):
-        """The next that is no push."""
+        """The next reply that is not a push."""
         while True:
             found = self._read()
             if not (isinstance(found, tuple) and found[0] == b">"):
@@ -48,7 +48,7 @@ class Asker:
 
 
 def in_order(words, reply, unordered):
-    """The same, where Redis gives what it holds in no order."""
+    """The reply, sorted if Redis defines no order for it."""
     name = words[0].upper()
     if name not in unordered or not isinstance(reply, tuple):
         return reply

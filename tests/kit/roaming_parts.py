@@ -27,7 +27,7 @@ class Common:
         self.trimmed = []
 
     def journal(self, number):
-        """As its next owner has it: with notes of all that it had."""
+        """The journal as its next owner has it, with its notes."""
         log, notes = self.journals[number], SettlementNotes()
         for batch in log.read(log.start, 1 << 30):
             notes.appended(batch, batch.base_offset)
@@ -36,7 +36,7 @@ class Common:
         return log
 
     def bodies(self, queue):
-        """All that was ever put into a queue, by lane."""
+        """All bodies ever put into a queue, by lane."""
         return {
             lane.priority: [
                 record.value for batch in log.read(0, 1 << 30) for record in decode(batch)
@@ -111,7 +111,7 @@ class RoamingNode(Node):
 
 
 def settled_of(common, queue):
-    """The lanes that the journal knows of a queue."""
+    """The lanes of a queue that the journal knows."""
     for log in common.journals:
         notes = SettlementNotes()
         for batch in log.read(log.start, 1 << 30):

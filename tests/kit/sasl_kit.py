@@ -51,7 +51,7 @@ class Stranger(Talk):
         return self.ask(36, version, request, sasl_authenticate.Response)
 
     def refused(self, token, version=1):
-        """The answer to a token that is held back."""
+        """The answer to a token, which is delayed."""
         self.say(36, version, sasl_authenticate.Request(token))
         assert self.out() == b""
         assert self.closed is None
@@ -64,11 +64,11 @@ class Stranger(Talk):
         return self.token(token, version)
 
     def serves(self):
-        """Whether it answers what whoever has logged in may ask."""
+        """Whether the server answers a request that requires a login."""
         self.say(3, 1, metadata.Request(None))
         return bool(self.replies())
 
     def raw(self, token):
-        """The answer to a token that has no header: the same."""
+        """The answer to a token without a header."""
         self.feed(struct.pack(">i", len(token)) + token)
         return self.out()

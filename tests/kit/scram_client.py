@@ -26,7 +26,9 @@ class ScramClient:
         return (self.header + self.bare).encode()
 
     def final(self, server_first, **wrong):
-        """``binding``, ``nonce``, ``extensions``, ``proof``: other than they should be."""
+        """``binding``, ``nonce``, ``extensions``, ``proof``: wrong values instead of the right
+        ones.
+        """
         parts = dict(it.split("=", 1) for it in server_first.decode().split(","))
         salt, rounds = base64.b64decode(parts["s"]), int(parts["i"])
         salted = hashlib.pbkdf2_hmac(self.hash, self.password, salt, rounds)

@@ -28,7 +28,7 @@ def folder_of(package):
 
 
 def texts_of(path):
-    """String constants that call Redis; of a formatted one, with ``NAME`` for what is put in."""
+    """String constants that call Redis; ``NAME`` stands for inserted values."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.JoinedStr):
             parts = [it.value if isinstance(it, ast.Constant) else "NAME" for it in node.values]
@@ -42,7 +42,7 @@ def texts_of(path):
 
 
 def package_has_all(text):
-    """Whether it is a script of its own, and not a part of a formatted one, or a remark."""
+    """Whether the text is a whole script, not a part of a formatted one or a comment."""
     return (text.count("(") == text.count(")") and "NAME:*" in text) or "KEYS[" in text or (
         "ARGV[" in text or "lock:*" in text
     )  # fmt: skip

@@ -22,7 +22,7 @@ def resident_bytes(server):
 
 
 def place_of(line):
-    """Host and port of a door, of which a server says where it is."""
+    """Host and port of a door, from the server's line about it."""
     place = line.split()[-1].rpartition("//")[2].rstrip("/")
     host, port = place.split(":")
     return host, int(port)
@@ -35,9 +35,9 @@ class Serving:
         self, data, port=0, resp_port=0, wrapped=(), amqp_port=-1, words=(), http_port=-1,
         mqtt_port=-1, stomp_port=-1, **settings,
     ):  # fmt: skip
-        """``wrapped``: words before the command, of one that becomes it; ``words``: of ours.
+        """``wrapped``: words of a wrapper before the command; ``words``: of the command.
 
-        With ``tls_cert``: ``tls`` is where clients with TLS connect, by the door's name.
+        With ``tls_cert``: ``tls`` has the addresses for clients with TLS, by the door's name.
         """
         if "tls_cert" in settings:
             settings = {f"{door}_tls_port": 0 for door in ("kafka", "resp", "amqp")} | settings
@@ -109,13 +109,13 @@ class Serving:
                 self.tls[door] = place_of(line)
 
     def errors(self):
-        """What it said, but for how slow the machine is: a test asks for no time."""
+        """The error output, without remarks on slowness, since tests assert no times."""
         self._errors.seek(0)
         lines = self._errors.read().decode().splitlines(keepends=True)
         return "".join(line for line in lines if not any(it in line for it in OF_SLOW_MACHINES))
 
     def stop(self, number=signal.SIGTERM):
-        """(exit code, what it said on standard error)"""
+        """(exit code, standard error)"""
         if self.process.poll() is None:
             self.process.send_signal(number)
         code = self.process.wait(DEADLINE_S)

@@ -4,7 +4,7 @@ from logstore.broker.coordinator.calls import Beat, Identity
 
 
 def beat(bench, member, epoch=0, topics=("t",), group="g", rack=None, reply=None, sight=None):
-    """The answer; [] where it is not there yet."""
+    """The answer to a heartbeat; [] if there is none yet."""
     answers = []
     call = Beat(
         group, member, epoch, Identity("c", "/h", None, rack),
@@ -15,7 +15,7 @@ def beat(bench, member, epoch=0, topics=("t",), group="g", rack=None, reply=None
 
 
 def share_state(bench, group="g"):
-    """State, epoch, the assignment's epoch, and what each member was told to read."""
+    """State, epoch, the assignment's epoch, and each member's assignment."""
     found = bench.coordinator.describe(group)
     assert (found.kind, found.protocol_type, found.protocol) == ("share", "share", "simple")
     members = {it.id: it.assigned for it in found.members}

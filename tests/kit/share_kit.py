@@ -29,7 +29,7 @@ class Sharer:
 
     def request(self, places=(), said=(), forget=(), *, epoch=None, wait_ms=0, min_bytes=1,
                 max_bytes=1 << 20, most=500, mode=0, renews=False):  # fmt: skip
-        """``said``: (topic, partition, [(first, last, types)]) each."""
+        """``said``: (topic, partition, [(first, last, types)]) of each."""
         topics = [
             share_fetch.FetchTopic(topic.uuid, [share_fetch.FetchPartition(number)])
             for topic, number in places
@@ -47,7 +47,7 @@ class Sharer:
         return self.talk.say(78, self.version, self.request(*args, **kwargs))
 
     def heard(self):
-        """The answer to what was sent; None: there is none yet."""
+        """The answer to the last request; None if there is none yet."""
         replies = self.talk.replies()
         if not replies:
             return None
@@ -95,7 +95,7 @@ def batches(told):
 
 
 def parts_of(answer):
-    """Of each partition: its number, codes, and what was acquired."""
+    """Number, codes and acquired records of each partition."""
     return {
         (topic.topic_id, it.partition_index): it
         for topic in answer.responses
@@ -111,6 +111,6 @@ def acquired(answer, topic, partition=0):
 
 
 def append(topic, count=1, partition=0):
-    """A batch."""
+    """Append a batch."""
     rows = [(b"%d" % n, None, (), NOW_MS) for n in range(count)]
     return topic.partitions[partition].append(encode(rows))

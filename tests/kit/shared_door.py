@@ -63,7 +63,7 @@ class SharesOfDoor:
     # What a test does
 
     def turn(self):
-        """Until nothing is left to do."""
+        """Run until nothing is left."""
         while self._calls or self._ended or (self._jobs and not self.slow):
             self.step()
 
@@ -72,7 +72,7 @@ class SharesOfDoor:
         return bool(self._calls or self._ended)
 
     def step(self):
-        """What was put off until now."""
+        """Run the jobs put off until now."""
         while self._jobs and not self.slow:
             job, then = self._jobs.popleft()
             then(job())

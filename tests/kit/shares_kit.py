@@ -159,7 +159,7 @@ class Shop:
             then(job())
 
     def turn(self):
-        """Until nothing is left to do."""
+        """Run until nothing is left."""
         while self.calls or self._ended or (self.jobs and not self.slow):
             if not self.slow:
                 self.do_jobs()
@@ -211,12 +211,12 @@ class Shop:
         return taken
 
     def offsets(self, *args, **kwargs):
-        """What is given, flat."""
+        """The offsets of taken records."""
         taken = self.take(*args, **kwargs)
         return [o for it in taken.acquired for o in range(it.first, it.last + 1)]
 
     def say(self, partition, session, *told):
-        """(first, last, types) each; what is heard by then."""
+        """Acknowledge (first, last, types) each; returns the outcomes so far."""
         heard = []
         batches = said([Acknowledged(*it) for it in told])
         partition.acknowledge(session.owner, batches, heard.append)
@@ -224,12 +224,12 @@ class Shop:
         return heard
 
     def kept(self):
-        """What a start would find."""
+        """The state that a new start would find."""
         return dict(self.journal.notes.shares().partitions())
 
 
 def places(shares, group="g"):
-    """Those that the group has begun with, ascending."""
+    """The partitions that the group has begun to read, ascending."""
     return [
         Place(group, topic_id, number)
         for topic_id in shares.topics(group)
@@ -238,7 +238,7 @@ def places(shares, group="g"):
 
 
 def append(topic, count=1, partition=0, **facts):
-    """A batch; where it begins."""
+    """Append a batch; returns its base offset."""
     records = numbered(count)
     rows = [(it.value, None, (), NOW_MS) for it in records]
     return topic.partitions[partition].append(encode(rows, **facts))

@@ -21,7 +21,7 @@ HERE = ("localhost", "127.0.0.1", "::1")
 
 
 def subject(*common_names, **more):
-    """``subject("al", ORGANIZATION_NAME="Acme")``: in the order of a certificate."""
+    """``subject("al", ORGANIZATION_NAME="Acme")``, in the certificate's order."""
     parts = [x509.NameAttribute(getattr(NameOID, kind), value) for kind, value in more.items()]
     parts += [x509.NameAttribute(NameOID.COMMON_NAME, it) for it in common_names]
     return x509.Name(parts)
@@ -105,7 +105,7 @@ class Authority:
         return self.write(f"{file}.pem", pem), self.write(f"{file}.key", pem_of_key(key))
 
     def client(self, *common_names, file=None, key=None, serial=None, no_text=False, **more):
-        """The same for a client of this name."""
+        """(certificate, key) of a client of this name, as paths."""
         key = key or new_key()
         name, how = subject(*common_names, **more), {"serial": serial, "no_text": no_text}
         pem = self._sign(name, key, client=True, **how)
@@ -113,7 +113,7 @@ class Authority:
         return self.write(f"{file}.pem", pem), self.write(f"{file}.key", pem_of_key(key))
 
     def asks(self, certificate=None):
-        """A client's context: trusts this authority, and shows ``certificate``."""
+        """A client's context that trusts this authority and shows ``certificate``."""
         context = ssl.create_default_context(cafile=self.path)
         if certificate is not None:
             context.load_cert_chain(*certificate)

@@ -124,7 +124,7 @@ class At:
         return sent
 
     def publish(self, topic, *payloads, **given):
-        """Until it is safe, and handed out."""
+        """Publish, and wait until it is safe and delivered."""
         sent = self.put(topic, *payloads, **given)
         if sent.waiting is not None:
             sent.waiting.watch(lambda: self.node.deliver(lambda: None))
@@ -150,7 +150,7 @@ class At:
         return properties.read(delivery.properties)
 
     def queued(self, member):
-        """What waits in its queue, consumed: routing key, payload, QoS."""
+        """Messages in the member's queue, consumed: routing key, payload, QoS."""
         found = []
         while (got := self.node.get(member.queue.facts.name)) is not None:
             it = got.delivery

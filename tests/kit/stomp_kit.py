@@ -15,7 +15,7 @@ class Door:
     """A node's queues and the door to them."""
 
     def __init__(self, path, message_bytes_max=16 << 20, node=None, **given):
-        """``given``: as ``StompDoor`` has it."""
+        """``given``: as in ``StompDoor``."""
         self._path, self._message_bytes_max = path, message_bytes_max
         self._given = given
         self.now = 100.0
@@ -32,14 +32,14 @@ class Door:
         self.peers = []
 
     def again(self):
-        """The process stops in order, and another one has the directory."""
+        """Stop the process cleanly, and start another one on the directory."""
         for peer in self.peers:
             peer.over = True
         self.node.close()
         self._begin(Node(self._path, self.node.now_ms))
 
     def kill(self):
-        """The same, without a word: what is on disk is there."""
+        """Kill the process, and start another one on the directory."""
         self.node.kill()
         self._begin(Node(self._path, self.node.now_ms))
 
@@ -48,7 +48,7 @@ class Door:
         return self.node.queues.vhosts[b"/"]
 
     def names(self):
-        """Of all queues."""
+        """The names of all queues."""
         return sorted(it.facts.name.decode() for it in self.vhost.queues())
 
     def connect(self, **tls):
@@ -56,14 +56,14 @@ class Door:
         return self.peers[-1]
 
     def open(self, version="1.2", **headers):
-        """A client that has been let in."""
+        """A connected client."""
         peer = self.connect()
         (connected,) = peer.shake_hands(version, **headers)
         assert connected.command == "CONNECTED", connected
         return peer
 
     def run(self):
-        """Until nothing is left to do, all is safe, and whoever waits for that has heard of it."""
+        """Run until nothing is left, everything is safe, and all waiting peers were told."""
         self.node.run(until=lambda: not any(peer.waits for peer in self.peers))
 
     def close(self):
@@ -106,7 +106,7 @@ class Peer(FedPeer):
         self.give(frame(command, headers, body, self.version))
 
     def ask(self, command, headers=(), body=b""):
-        """Send it; what has come once all is done."""
+        """Send a frame; returns the frames received once all is done."""
         self.send(command, headers, body)
         self.door.run()
         return self.got()
@@ -116,7 +116,7 @@ class Peer(FedPeer):
         return said(raw, self.version)
 
     def publish(self, destination, *bodies, **headers):
-        """As one read."""
+        """Publish these messages in one read."""
         self.give(b"".join(
             frame("SEND", {"destination": destination} | named(headers), it, self.version)
             for it in bodies
@@ -126,13 +126,13 @@ class Peer(FedPeer):
         return self.ask("SUBSCRIBE", {"destination": destination, "id": id} | named(headers))
 
     def settle(self, command, message, **headers):
-        """ACK or NACK of this message."""
+        """Send an ACK or a NACK of this message."""
         name = {"1.2": "id"}.get(self.version, "message-id")
         value = message["ack"] if self.version == "1.2" else message["message-id"]
         return self.ask(command, {name: value} | named(headers))
 
     def refused(self):
-        """The one ERROR that has come, after which all is over."""
+        """The one ERROR, after which the connection ends."""
         self.door.run()
         *_, error = self.got()
         assert error.command == "ERROR", error

@@ -5,7 +5,7 @@ from logstore.stomp.versions import FIRST, RULES
 
 
 def frame(command, headers=(), body=b"", version="1.2"):
-    """As a client writes it: without a length, which a test may give."""
+    """A frame as a client writes it, without a length unless the test gives one."""
     rules = FIRST if command in ("CONNECT", "STOMP") else RULES[version]
     return (
         command.encode() + b"\n" + header_lines(dict(headers).items(), rules) + b"\n" + body + b"\0"
@@ -26,7 +26,7 @@ class Said:
 
 
 def said(raw, version):
-    """All frames of these bytes, which are whole."""
+    """All frames of these bytes, which must be complete."""
     rules, found = RULES.get(version, FIRST), []
     while raw := raw.lstrip(b"\n"):
         head, _, rest = raw.partition(b"\n\n")

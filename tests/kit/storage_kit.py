@@ -29,14 +29,14 @@ def a_batch(*values, at_ms=NOW_MS, compression=Compression.NONE, **fields):
 
 
 def add(log, *values, at_ms=NOW_MS, **fields):
-    """Append one batch and wait for its sync; its base offset."""
+    """Append one batch and wait for its sync; returns its base offset."""
     base_offset = log.append(a_batch(*values, at_ms=at_ms, **fields))
     log.wait(base_offset + len(values))
     return base_offset
 
 
 def fill(log, count, size=20, first=0, step_ms=1):
-    """Batches of one record each: values are their own numbers, padded."""
+    """Append batches of one record each: values are their own numbers, padded."""
     for n in range(first, first + count):
         log.append(a_batch(numbered(n, size), at_ms=NOW_MS + n * step_ms))
     log.wait(log.end)
@@ -90,7 +90,7 @@ class At(NamedTuple):
 
 
 def commit(directory, group, offsets, metadata=""):
-    """As somebody does who is no member; the partitions refused."""
+    """Commit as a client that is not a member; returns the refused partitions."""
     wanted = {place: At(offset, metadata) for place, offset in offsets.items()}
     return directory.groups.change_idle(group, wanted)
 
@@ -129,7 +129,7 @@ class Opened:
         return directory
 
     def log(self, disk=None, topic="t", **settings):
-        """A new writer, and partition 0 of the topic, made if there is none."""
+        """A new writer's partition 0 of the topic, which is created if necessary."""
         return self.log_of(self.writer(disk), topic, **settings)
 
     @staticmethod
@@ -141,11 +141,11 @@ class Opened:
         return directory.log(topic, known, partition)
 
     def close(self):
-        """Close the one opened last."""
+        """Close the directory opened last."""
         self._open.pop().close()
 
     def crash(self):
-        """Let go of the lock and the catalogue without anything that close() does."""
+        """Release the lock and the catalogue without the other work of close()."""
         crash(self._open.pop())
 
     def close_all(self):
@@ -289,7 +289,7 @@ class InterruptedDisk(NamedDisk):
 def run_all(*works):
     """Run each in its own thread; the first exception of any is raised here.
 
-    They are switched often: more of what can happen happens, and none starves another.
+    Threads are switched often, so that more interleavings occur and none starves another.
     """
     raised = []
     switch_s = sys.getswitchinterval()
@@ -315,7 +315,9 @@ def run_all(*works):
 
 
 def in_background(work):
-    """Start it; returns ``finish``, which waits and gives its result or raises its exception."""
+    """Start a thread; returns ``finish``, which waits and returns its result or raises its
+    error.
+    """
     done = {}
 
     def run():

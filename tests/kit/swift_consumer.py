@@ -26,7 +26,7 @@ class SwiftClient:
         self._data = b""
 
     def fill(self, numbers):
-        """Publish these; they are not waited for."""
+        """Publish these numbers without waiting."""
         publish = frames.method_frame(1, methods.BasicPublish(0, "", self._queue, False, False))
         header = properties.header(NUMBER.size, properties.write(PERSISTENT))
         begin = publish + frames.frame(frames.HEADER, 1, header)
@@ -44,7 +44,7 @@ class SwiftClient:
         assert not channel.deliveries, "read before anything was looked at"
 
     def deliveries(self):
-        """The next that come, at least one: (tag, redelivered, number) of each."""
+        """The next deliveries, at least one: (tag, redelivered, number) of each."""
         found = []
         while not found:
             some = self._socket.recv(READ_BYTES)

@@ -7,7 +7,7 @@ import pytest
 
 
 def command(*words):
-    """Skips the test, with the reason, where the machine does not let us."""
+    """Run a command; skips the test with the reason if the machine forbids it."""
     if shutil.which(words[0]) is None:
         pytest.skip(f"{words[0]} is not on this machine")
     done = subprocess.run(words, capture_output=True, text=True, check=False)

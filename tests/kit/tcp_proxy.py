@@ -89,7 +89,7 @@ class Proxy:
                 return
 
     def _pieces(self, data, way):
-        """(whether it comes late, bytes): as many are late as the way's share of all bytes."""
+        """(whether it is late, bytes): the late share of all bytes is as the way says."""
         at = 0
         while way.late_share and at < len(data):
             on = at + int(self._random.expovariate(way.late_share))
@@ -105,15 +105,15 @@ class Proxy:
     # Asked of it, from other threads
 
     def cut(self):
-        """All connections end, and no new one is made."""
+        """End all connections, and refuse new ones."""
         self._thread.call(self._cut)
 
     def drop(self):
-        """All connections end; new ones are made."""
+        """End all connections; new ones are accepted."""
         self._thread.call(self._drop)
 
     def hold(self, *ways):
-        """Nothing goes that way any more, although connections stand."""
+        """Pass no more bytes in these directions, while connections stay open."""
         self._thread.call(lambda: [self._ways[it].open.clear() for it in ways])
 
     def slow(self, bytes_per_s, *ways):
@@ -125,7 +125,7 @@ class Proxy:
         self._thread.call(do)
 
     def late(self, share, seconds, *ways):
-        """That share of all bytes comes so much later, and what is behind it, too."""
+        """Delay this share of all bytes, and the bytes behind them."""
 
         def do():
             for it in ways:

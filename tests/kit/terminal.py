@@ -8,7 +8,7 @@ from cli_process import COMMAND
 
 
 def at_a_terminal(data, *words, typed):
-    """What the command says there, and its exit code; ``typed``: lines, each once it is asked."""
+    """A command's output and exit code at a terminal; ``typed``: lines, each after its prompt."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ["LOGSTORE_DATA"] = str(data)

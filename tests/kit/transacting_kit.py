@@ -90,7 +90,7 @@ class Node:
         Slices(self.soon).begin(started(loaded, self.coordinator), self._begin)
 
     def begin(self, journaled):
-        """What comes before anything else."""
+        """Start, before anything else."""
 
     def _begin(self, error):
         assert error is None
@@ -136,7 +136,7 @@ class Node:
     # What a test does
 
     def turn(self):
-        """Until nothing is left to do; nothing is synced by it."""
+        """Run until nothing is left, without syncs."""
         while self.calls or self._ended:
             while self.calls:
                 self.calls.popleft()()
@@ -145,7 +145,7 @@ class Node:
                 self.telling.end_turn()
 
     def sync(self, *logs):
-        """These, or all; then the time passes that markers have until they are to be synced."""
+        """Sync these logs, or all; then let the time pass after which markers must be synced."""
         for its in logs or (*self.logs.values(), self.journal):
             its.sync()
         self.turn()
@@ -170,7 +170,7 @@ class Node:
         return it.producer
 
     def write(self, producer, place=(TOPIC, 0), name="copier", missing=Missing.ADDED, value=b"x"):
-        """As a Produce request does; where it stands."""
+        """Write as a Produce request does; returns the record's place."""
         self.coordinator.admit(name, producer, missing)
         its = self.log(place)
         at = its.append(next_batch(its, producer, value))
@@ -196,7 +196,7 @@ class Node:
         self.turn()
 
     def markers(self, place=(TOPIC, 0)):
-        """Their outcomes and epochs."""
+        """Outcomes and epochs of the markers."""
         its = self.log(place)
         return [
             (outcome_of(it), it.producer_epoch)
@@ -206,7 +206,7 @@ class Node:
 
 
 def next_batch(its, producer, value=b"x"):
-    """The one that the producer sends next, in a transaction."""
+    """The producer's next batch in a transaction."""
     known = dict(its.notes.producers()).get(producer.pid)
     going_on = known is not None and known.epoch == producer.epoch and known.sent
     return encode(

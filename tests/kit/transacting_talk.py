@@ -83,7 +83,7 @@ class Transactions:
             then(error)
 
     def read(self, error=None):
-        """It was, or that it can't be."""
+        """End the loading, with or without an error."""
         self.error = error
         waiting, self.waiting = self.waiting, []
         for then in waiting:
@@ -108,7 +108,7 @@ class TransactingTalk(Talk):
         )  # fmt: skip
 
     def told(self, key, version, request, response_kind):
-        """The answer, once all is synced; None: the connection has ended instead."""
+        """The answer, once all is synced; None if the connection has ended instead."""
         self.say(key, version, request)
         return self.answer(key, version, response_kind)
 
@@ -156,7 +156,7 @@ class TransactingTalk(Talk):
         return answer and (answer.error_code, answer.producer_id, answer.producer_epoch)
 
     def produce(self, *batches, version=JAVA_4, name=NAME):
-        """The codes, where ``batches`` are topics, partitions and records."""
+        """The codes of Produce; ``batches``: topics, partitions and records."""
         self.say_produce(*batches, version=version, name=name)
         return self.produced(version)
 
@@ -183,7 +183,7 @@ class TransactingTalk(Talk):
         return self.topics.get(topic).partitions[partition]
 
     def open_in(self, topic="t", partition=0):
-        """Producers that have a transaction open there."""
+        """Producers that have a transaction open in the partition."""
         return list(self.log(topic, partition).notes.open)
 
     def state(self, name=NAME):
@@ -200,7 +200,7 @@ def batch(producer, sequence=0, value=b"x", *, transactional=True, records=1):
 
 
 def markers(log):
-    """Outcomes of those in a log."""
+    """Outcomes of the markers in a log."""
     from logstore.records.control import outcome_of
 
     return [outcome_of(it) for it in log.read(0, 1 << 30) if it.is_control]

@@ -38,7 +38,7 @@ def finished_before_its_markers_are_synced(monkeypatch):
 
 
 def committed_before_the_decision_is_synced(monkeypatch):
-    """The offsets of groups."""
+    """Commit offsets of groups before the decision is synced."""
     tell = TransactionCoordinator._tell
 
     def commit_and_tell(self, gathering):

@@ -6,7 +6,7 @@ from logstore.broker.transactions.transactional_id import TV1, TV2
 
 
 def two_in_a_row(machine, version, topics, outcome, *, offsets, roll):
-    """By clients of TV1 with the same producer; with ``roll``, each takes several segments."""
+    """Two transactions of one TV1 producer; with ``roll``, each takes several segments."""
     machine.create(*topics)
     client = machine.client("x", version)
     machine.initialize(client)
@@ -24,7 +24,7 @@ def two_in_a_row(machine, version, topics, outcome, *, offsets, roll):
 
 
 def two_clients(machine):
-    """Each has one open while the other ends."""
+    """Two clients, each with an open transaction while the other's ends."""
     machine.create("a", "b")
     x, y = machine.client("x", TV1), machine.client("y", TV2)
     machine.initialize(x)
@@ -56,7 +56,7 @@ def two_clients(machine):
 
 
 def fenced(machine):
-    """Transactions that the next producer aborts, or that have taken too long."""
+    """Transactions that the next producer aborts, or that have timed out."""
     machine.create("a", "b")
     x, y = machine.client("x", TV1), machine.client("y", TV2)
     machine.initialize(x)
@@ -100,7 +100,7 @@ def of_offsets_alone(machine):
 
 
 def a_topic_goes(machine):
-    """While a transaction is open in it, and is made anew before that ends."""
+    """A topic is deleted during its transaction, and created again before the end."""
     machine.create("a", "b")
     x, y = machine.client("x", TV1), machine.client("y", TV2)
     machine.initialize(x)
@@ -126,9 +126,9 @@ def a_topic_goes(machine):
 
 
 def many_beside_one(machine, *, patient=True):
-    """What one has decided is not everywhere while the journal goes on.
+    """One decision is not in every log yet while the journal continues.
 
-    ``patient``: clients wait a while before they end what they have begun.
+    ``patient``: clients wait before they end their transactions.
     """
     machine.create("a", "b")
     x, y = machine.client("x", TV1), machine.client("y", TV1)

@@ -37,12 +37,12 @@ def no_pid():
 
 
 def at(ms=0):
-    """So long after the start, by both clocks."""
+    """The time after the start by both clocks."""
     return Now(NOW_MS + ms, ms)
 
 
 def an_id(state=State.EMPTY, epoch=5, **more):
-    """One of them in this state."""
+    """A transactional id in this state."""
     facts = {"name": "copier", "pid": 7, "timeout_ms": TIMEOUT_MS, "since_ms": NOW_MS, **more}
     if state is State.ONGOING:
         facts.setdefault("began_ms", NOW_MS)
@@ -50,7 +50,7 @@ def an_id(state=State.EMPTY, epoch=5, **more):
 
 
 def after(it, outcome):
-    """The same, once its transaction has ended so."""
+    """The id once its transaction has ended with this outcome."""
     done = it.kept().completed()
     assert done.state is COMPLETE[outcome]
     return done

@@ -48,7 +48,7 @@ def every_batch(log):
 
 
 def transactions_in(batches):
-    """By the plainest reading: those that are open, and those that were aborted."""
+    """Open and aborted transactions, by a naive reading."""
     begun, aborted = {}, []
     for batch in batches:
         if not batch.is_transactional:
@@ -64,10 +64,10 @@ def transactions_in(batches):
 
 
 def read_as_kafka(log, at, bytes_max):
-    """The batches from ``at`` on that Kafka's consumer shows of what is committed.
+    """The batches from ``at`` on that Kafka's consumer shows of committed records.
 
-    Fetch by fetch, by the list of aborted transactions that each answer has (CompletedFetch); no
-    answer has a batch that is not stable.
+    Fetch by fetch, by the list of aborted transactions in each answer (CompletedFetch); no answer
+    has a batch beyond the stable offset.
     """
     stable = log.stable
     while batches := [it for it in log.read(at, bytes_max) if it.next_offset <= stable]:

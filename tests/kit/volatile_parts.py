@@ -66,7 +66,7 @@ class Pair:
             self.connect(node)
 
     def connect(self, node):
-        """It reaches the other one."""
+        """Connect the node to the other one."""
         other = self.a if node is self.b else self.b
         node.link.connect(me=node.name, run=False)
         self.run(until=lambda: node.link.owner.ready)
@@ -92,7 +92,7 @@ class Pair:
         return moved
 
     def run(self, until=lambda: True):
-        """Until nobody has anything to say or to do."""
+        """Run until neither node has anything to send or to do."""
         for _ in range(10_000):
             if self.step():
                 continue
@@ -104,14 +104,14 @@ class Pair:
         raise AssertionError("it never ends")
 
     def declare(self, node, name, **given):
-        """As its client sees it: both know it then."""
+        """Declare a queue, which both nodes then know; returns its client's view."""
         owner = given.pop("owner", None)
         queue, pending = node.vhost.declare_queue(_facts(name, **given), owner)
         self.run(until=lambda: pending is None or pending.done)
         return queue
 
     def publish(self, node, key, *bodies, **given):
-        """What became of it, once that is known."""
+        """Publish; returns the result once it is known."""
         published = node.publish_soon(key, *bodies, **given)
         published.waiting.watch(lambda: node.deliver(lambda: None))
         self.run(until=published.waiting.settled)

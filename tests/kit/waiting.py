@@ -6,7 +6,7 @@ DEADLINE_S = 30
 
 
 def until(condition, *hear, complain=lambda: "in vain"):
-    """Call each of ``hear`` again and again until ``condition()`` holds."""
+    """Call each of ``hear`` repeatedly until ``condition()`` holds."""
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
         for take_in in hear:

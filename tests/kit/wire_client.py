@@ -15,7 +15,7 @@ class WireClient:
     """One connection."""
 
     def __init__(self, endpoint, context=None):
-        """``context``: of TLS, if it comes by that."""
+        """``context``: of TLS, if the connection uses it."""
         self.socket = socket.create_connection(endpoint, DEADLINE_S)
         if context is not None:
             self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
@@ -51,7 +51,7 @@ class WireClient:
         return data
 
     def ended(self):
-        """Whether the server closes the connection without another word."""
+        """Whether the server closes the connection without sending more."""
         try:
             return self.socket.recv(1) == b""
         except ConnectionResetError:

@@ -45,7 +45,7 @@ class Member(WireClient):
         return self.ask(14, 5, request, sync_group.Response)
 
     def settle(self):
-        """Be the group's only member."""
+        """Become the group's only member."""
         assert self.join().error_code == 0
         assert self.sync([(self.id, b"all")]).error_code == 0
         return self

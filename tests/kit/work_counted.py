@@ -4,7 +4,7 @@ import sys
 
 
 def lines_run(place, call):
-    """How many lines of the files whose path has ``place`` in it run, each as often as it does."""
+    """How many lines of files with ``place`` in their path run, counting repetitions."""
     count = 0
 
     def traced(frame, event, argument):

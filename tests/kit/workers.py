@@ -11,7 +11,7 @@ class LaterWork:
         self.jobs.append((job, done))
 
     def work_off(self):
-        """Do all; how many there were, one behind the other."""
+        """Run all jobs one after another; returns their number."""
         count = 0
         while self.jobs:
             job, done = self.jobs.pop(0)

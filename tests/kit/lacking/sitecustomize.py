@@ -23,14 +23,14 @@ NOT_ON_MACOS = {
 
 
 def kernel(release):
-    """Be a Linux whose kernel says that it is of this release."""
+    """Pretend to be a Linux kernel of this release."""
     facts = list(os.uname())
     facts[2] = release
     os.uname = lambda: os.uname_result(facts)
 
 
 def macos():
-    """Be what can be had of macOS; ``F_FULLFSYNC`` is an fsync, and ``full_syncs`` counts them."""
+    """Imitate macOS as far as possible; ``F_FULLFSYNC`` is an fsync, counted in ``full_syncs``."""
     for module, names in NOT_ON_MACOS.items():
         for name in names:
             if hasattr(module, name):
