@@ -96,7 +96,9 @@ def main() -> int:
 
 
 def ask(name: str, rounds: int, scratch: Path) -> list[harness.Figure]:
-    """One question's figures. Raises CalledProcessError, NotHere; its script has said why."""
+    """The figures of one question. Raises CalledProcessError, NotHere; its script reports the
+    reason.
+    """
     with tempfile.NamedTemporaryFile(dir=scratch, suffix=".json") as facts:
         command = [sys.executable, "-m", f"bench.{name}", "--rounds", str(rounds)]
         done = subprocess.run([*command, "--dir", scratch, "--json", facts.name], check=False)
@@ -107,7 +109,7 @@ def ask(name: str, rounds: int, scratch: Path) -> list[harness.Figure]:
 
 
 def docstring(name: str) -> str:
-    """The question's text, read without importing what the question measures."""
+    """The question's text, read without importing the question's script."""
     source = (results.HERE / f"{name}.py").read_text()
     return ast.get_docstring(ast.parse(source)) or name
 

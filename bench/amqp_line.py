@@ -30,7 +30,9 @@ class AmqpLine:
         self.send(b"")
 
     def send(self, data: bytes) -> None:
-        """Until all of it is carried out, or the connection or channel is ended."""
+        """Send, and wait until everything is carried out, or the connection or channel has
+        ended.
+        """
         asked = data if data.endswith(CLOSE) else data + ASKED
         sender = threading.Thread(target=self._send, args=(asked,))
         sender.start()
@@ -53,9 +55,10 @@ class AmqpLine:
             return
 
     def confirmed(self, messages: Sequence[bytes], tag: int, at_once: int) -> int:
-        """Publish each, so many at a time, and wait for their confirms; the tag of the last one.
+        """Publish in groups of ``at_once``, wait for each group's confirms, and return the last
+        tag.
 
-        ``tag``: of the last that was published before, on a channel that confirms.
+        ``tag``: of the last message published before on this confirming channel.
         """
         for begin in range(0, len(messages), at_once):
             some = messages[begin : begin + at_once]
@@ -69,7 +72,7 @@ class AmqpLine:
         return tag
 
     def take(self, queue: str, count: int) -> None:
-        """Have so many messages delivered, and no more."""
+        """Have exactly this many messages delivered."""
         consume = methods.BasicConsume(0, queue, "c", False, False, False, True, {})
         self._sock.sendall(method_frame(1, consume))
         got, last = 0, b""

@@ -51,7 +51,7 @@ Run = Callable[[Server, str, list[str]], list[float]]
 
 @contextmanager
 def both(scratch: Path) -> Iterator[dict[str, Server]]:
-    """Raises NotHere where one cannot be had."""
+    """Both servers. Raises NotHere if one is not available."""
     for needed in ("gcc",) if harness.TINY else ("redis-server", "gcc"):
         if shutil.which(needed) is None:
             raise harness.NotHere(f"{needed} is not there: apt-get install {needed}")
@@ -95,7 +95,7 @@ def measure(scratch: Path, rounds: int) -> list[harness.Figure]:
 
 @contextmanager
 def _floor(scratch: Path) -> Iterator[Server]:
-    """How much is left to gain, where the receivers are few."""
+    """A minimal server, which shows how much could be gained with few receivers."""
     port = free_port()
     floor = Server("floor", scratch, port, [sys.executable, "-m", "bench.floor_server", str(port)])
     floor.start()
@@ -148,7 +148,7 @@ def _fan(
 def _beside_the_floor(
     what: str, unit: str, taken: dict[str, list[float]], spent: dict[str, list[float]]
 ) -> Iterator[harness.Figure]:
-    """In the same rounds as the others, so that all have the same machine."""
+    """Figures of the same rounds for the minimal server, under the same conditions."""
     yield harness.ratio(f"{what}: the floor", unit, taken, ours="floor", theirs="redis", bar=None)
     yield harness.ratio(
         f"{what}: the floor, processor", "us/published", spent, ours="floor", theirs="redis",
@@ -157,7 +157,7 @@ def _beside_the_floor(
 
 
 def _alone(run: Run, servers: dict[str, Server], rounds: int) -> list[harness.Figure]:
-    """One message at a time, and many connections with one each."""
+    """One message at a time, and many connections with one message each."""
     slowest: dict[str, list[float]] = {name: [] for name in servers}
 
     def one(name: str) -> Callable[[], float]:

@@ -50,7 +50,7 @@ def halved(batch: Batch) -> Batch:
 
 
 def compacted() -> dict[str, Batch]:
-    """What compaction reads the keys of."""
+    """Batches of which compaction reads the keys."""
     uniform, mixed = batch(mixed=False, keys=True), batch(mixed=True, keys=True)
     return {
         "keys, mixed sizes": mixed,

@@ -30,7 +30,7 @@ SHIPPED = Path(__file__).parent.parent / "segments"
 
 
 def year(cache: Path) -> tuple[str, Path]:
-    """All flights as JSON lines, kept for the next run; made by a process that may grow large."""
+    """A year of flights as JSON lines, cached; made by a separate process, which may grow large."""
     if TINY:
         return "the year", repeated(cache / "flights-tiny.jsonl")
     path, part = cache / "flights-2013.jsonl", cache / "flights-2013.part"
@@ -48,7 +48,7 @@ def january() -> list[bytes]:
 
 
 def repeated(path: Path) -> Path:
-    """Where the source cannot be had: the shipped month, to the length of the year."""
+    """The shipped month, repeated to the length of a year, if the source is not available."""
     with path.open("wb") as file:
         file.writelines(islice(cycle(january()), YEAR))
     return path

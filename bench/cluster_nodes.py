@@ -48,7 +48,7 @@ class Sides(NamedTuple):
 
 @contextmanager
 def all_of(scratch: Path) -> Iterator[Sides]:
-    """Raises NotHere where Kafka cannot be had."""
+    """All sides. Raises NotHere if Kafka is not available."""
     redis = {}
     with ExitStack() as stack:
 
@@ -153,7 +153,7 @@ def _channels(scratch: Path, rounds: int, sides: Sides) -> list[Figure]:
 
 
 def _arrives(publisher: int, listener: int) -> float:
-    """ms, the median."""
+    """The median time of arrival in ms."""
     with (
         socket.create_connection(("127.0.0.1", listener)) as to,
         socket.create_connection(("127.0.0.1", publisher)) as by,

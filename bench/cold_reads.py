@@ -21,7 +21,7 @@ DUE = ("p50_ms", "p99_ms")
 
 
 def drop_cached(data: Path) -> None:
-    """Have the files come from the disk when they are read next."""
+    """Drop the files from the page cache, so that the next read uses the disk."""
     os.sync()
     for path in data.glob("*/*.log"):
         fd = os.open(path, os.O_RDONLY)

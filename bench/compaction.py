@@ -40,7 +40,7 @@ def build(data: Path) -> None:
 
 
 def compact(data: str) -> None:
-    """Run in a process of its own: how long it took, and the memory that the working child held."""
+    """Compact in a process of its own: the time it took, and the memory of the working child."""
     with logstore.open(data) as store:
         found = []
         took = seconds(lambda: found.extend(store.compaction()))

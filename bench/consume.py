@@ -22,7 +22,7 @@ SELECT = "SELECT id, key, value FROM records ORDER BY id"
 
 
 def fill(topic: "logstore.Topic", connection: sqlite.sqlite3.Connection, *, mixed: bool) -> int:
-    """The same records into both; returns the bytes of their keys and values."""
+    """Write the same records to both; returns the bytes of their keys and values."""
     total = 0
     for number in range(RECORDS // AT_ONCE):
         rows = pairs(AT_ONCE, seed=number, mixed=mixed)

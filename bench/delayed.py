@@ -44,7 +44,7 @@ def frame(kind: int, payload: bytes) -> bytes:
 
 
 def message(moment_ms: int) -> bytes:
-    """The frames of one that is due then, which its body says, too."""
+    """The frames of a message that is due at this time, which its body contains."""
     given = properties.write(
         properties.Properties(headers={"x-deliver-at": str(moment_ms)}, delivery_mode=2)
     )
@@ -205,7 +205,7 @@ def _sender(producer: "object") -> Callable[[int], None]:
 
 
 def kafka_address(data: Path) -> str:
-    """Where the server that has the directory listens for Kafka clients."""
+    """The address for Kafka clients of the server that has the directory open."""
     with library.open(data, "read") as store:
         while True:  # its doors are open before it says where
             owner = store.internals().directory.writer()

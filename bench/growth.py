@@ -26,7 +26,7 @@ WITHIN = 1.10
 
 
 def build(store: logstore.Store, segments: int, batch: Batch) -> Log:
-    """A log of so many segments, the last of them half full."""
+    """Build a log of this many segments, the last of them half full."""
     topic = store.create_topic(f"log-{segments}", partitions=1, settings=SETTINGS)
     log = topic.partitions[0]
     room = SEGMENT_BYTES // batch.size

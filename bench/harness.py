@@ -60,7 +60,7 @@ class Figure:
 
 
 def size(usual: T, tiny: T) -> T:
-    """How much is measured; ``tiny`` where the script is only tried."""
+    """The amount to measure; ``tiny`` if the script is only tried."""
     return tiny if TINY else usual
 
 
@@ -71,10 +71,10 @@ def spread(values: Sequence[float]) -> Spread:
 def alternate(
     sides: Mapping[str, Callable[[], T]], rounds: int, warm: int = 0
 ) -> dict[str, list[T]]:
-    """What each side measured, round by round; a side does its work once and returns that.
+    """The results of each side, round by round; a side does its work once and returns its result.
 
-    The order turns each round (AB BA AB ...), so neither side always runs in the other's wake.
-    ``warm`` rounds come first and are not counted.
+    The order alternates (AB BA AB ...), so that neither side always runs after the other. ``warm``
+    rounds come first and are not counted.
     """
     taken: dict[str, list[T]] = {name: [] for name in sides}
     for count in range(warm + rounds):
@@ -96,7 +96,7 @@ def ratio(
     bar: float | None,
     at_least: bool = True,
 ) -> Figure:
-    """Ours by theirs, taken within each round, so that a slow minute slows both."""
+    """Our value divided by theirs, within each round, so that a slow minute affects both."""
     # A tiny run may be over within one tick of the clock.
     by_round = [
         a / b if b or not TINY else 0.0 for a, b in zip(taken[ours], taken[theirs], strict=True)
@@ -108,13 +108,13 @@ def ratio(
 def bound(
     what: str, unit: str, values: Sequence[float], *, bar: float | None, at_least: bool = False
 ) -> Figure:
-    """One side alone, held against a fixed number."""
+    """One side alone, compared with a fixed number."""
     measured = spread(values)
     return Figure(what, {}, unit, measured, unit, bar, at_least)
 
 
 def better(taken: Mapping[str, Sequence[float]], names: Sequence[str]) -> str:
-    """Which of these sides reached the higher median."""
+    """The side with the higher median."""
     return max(names, key=lambda name: statistics.median(taken[name]))
 
 
@@ -125,14 +125,16 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
-    """For work that waits for nothing: processor time, which other processes hardly change."""
+    """The processor time of work that does not wait; other processes hardly change it."""
     begun = time.process_time()
     work()
     return time.process_time() - begun
 
 
 def settle(*paths: Path) -> None:
-    """Remove these and let the disk finish, so that the next round does not pay for this one."""
+    """Remove the paths and let the disk finish, so that the next round does not pay for
+    this one.
+    """
     for path in paths:
         if path.is_dir():
             shutil.rmtree(path)
@@ -142,7 +144,9 @@ def settle(*paths: Path) -> None:
 
 
 def synced_writes(path: Path, data: bytes, count: int) -> float:
-    """Seconds for as many plain writes to a new file, each synced: what the disk alone allows."""
+    """Seconds for ``count`` plain writes to a new file, each synced: the limit of the disk
+    alone.
+    """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
 
     def write() -> None:
@@ -159,7 +163,7 @@ def synced_writes(path: Path, data: bytes, count: int) -> float:
 
 
 def number(value: float) -> str:
-    """Three digits that count, thousands apart."""
+    """A number with three significant digits and separated thousands."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     if abs(value) >= 10:
@@ -222,7 +226,7 @@ def options(description: str) -> argparse.ArgumentParser:
 
 
 def script(doc: str | None, measure: Callable[[Path, int], list[Figure]]) -> None:
-    """Measure in a scratch directory of its own, which goes whatever comes; print the table."""
+    """Measure in a scratch directory, which is always removed; print the table."""
     assert doc, "a question states itself in its docstring"
     parser = options(doc)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
@@ -242,6 +246,6 @@ def script(doc: str | None, measure: Callable[[Path, int], list[Figure]]) -> Non
 
 
 def figure_from(facts: dict) -> Figure:
-    """The Figure that ``asdict`` took apart."""
+    """The Figure from the dict that ``asdict`` made."""
     sides = {name: Spread(**side) for name, side in facts["sides"].items()}
     return Figure(**{**facts, "sides": sides, "measured": Spread(**facts["measured"])})

@@ -33,7 +33,7 @@ class Browser:
         self._sock.setblocking(False)
 
     def events(self) -> int:
-        """That have come since this was asked before."""
+        """The number of events since the last call."""
         count = 0
         try:
             while data := self._sock.recv(1 << 20):
@@ -88,7 +88,7 @@ def measure(scratch: Path, rounds: int) -> list[Figure]:
 
 
 def _share(server: Server, browsers: list[Browser]) -> float:
-    """Percent of a core, over some seconds in which the browsers get their events."""
+    """Percent of a core, over some seconds in which the browsers receive events."""
     began, used = time.monotonic(), server.cpu_s()
     events = 0
     while time.monotonic() < began + SECONDS:

@@ -45,7 +45,7 @@ def measure(scratch: Path, rounds: int) -> list[Figure]:
 
 
 def shared(broker: Server, topic: str, group: str, members: int) -> Found:
-    """A new group; with ``server_cpu``: the broker's processor time."""
+    """Run a new group, with ``server_cpu``: the broker's processor time."""
     before = broker.cpu_s()
     words = [broker.address, topic, group, members, COUNT, BYTES]
     done = subprocess.run(

@@ -25,7 +25,7 @@ QUESTIONS = {
 
 
 def start(load: Load, topic: str, broker: Server) -> Found:
-    """Starts the broker, and leaves it stopped."""
+    """Start the broker, measure, and leave it stopped."""
     waiting = load.start("first", broker, topic)
     load.wait_until_it_looks(waiting)
     begun = time.monotonic()

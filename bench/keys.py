@@ -43,7 +43,7 @@ def _logstore(data: Path, port: int) -> list[str]:
 
 @contextmanager
 def both(scratch: Path) -> Iterator[dict[str, Server]]:
-    """Raises NotHere where one cannot be had."""
+    """Both servers. Raises NotHere if one is not available."""
     for needed in ("gcc",) if harness.TINY else ("redis-server", "gcc"):
         if shutil.which(needed) is None:
             raise harness.NotHere(f"{needed} is not there: apt-get install {needed}")
@@ -67,7 +67,7 @@ def both(scratch: Path) -> Iterator[dict[str, Server]]:
 
 
 def ask(port: int, *words: str) -> bytes:
-    """What a server replies; the first part of it."""
+    """The first part of a server's reply."""
     parts = b"".join(b"$%d\r\n%b\r\n" % (len(it), it.encode()) for it in words)
     with socket.create_connection(("127.0.0.1", port), ALIVE_S) as side:
         side.sendall(b"*%d\r\n" % len(words) + parts)
@@ -120,7 +120,7 @@ def _run(load: Path, port: int, *words: str) -> float:
 
 
 def _memory(scratch: Path, load: Path) -> harness.Figure:
-    """Of a million keys, above what the server has that was just asked something."""
+    """The memory of a million keys, above that of a server after its first request."""
     scratch.mkdir()
     taken: dict[str, list[float]] = {}
     with both(scratch) as servers:
@@ -136,7 +136,9 @@ def _memory(scratch: Path, load: Path) -> harness.Figure:
 
 
 def _start(scratch: Path, load: Path, rounds: int) -> harness.Figure:
-    """From the start of the process to the reply to a GET, with a million keys, some set twice."""
+    """The time from the process's start to the reply to a GET, with a million keys, some
+    set twice.
+    """
     scratch.mkdir()
     port = free_port()
     server = Server("logstore", scratch, port, _logstore(scratch / "data", port))

@@ -51,7 +51,7 @@ class Large:
 
 
 def kafka(elements: int = wire.ELEMENTS_MAX) -> Iterator[Large]:
-    """Of every key of the table, with lists of so many elements, as far as they are legal."""
+    """Requests of every key of the table, with lists of this many elements, as far as legal."""
     for api in APIS.values():
         if api.raw is not None:
             yield from _RAW[api.name](api, elements)
@@ -77,7 +77,7 @@ def _wires(message: type, version: int) -> Iterator[tuple[str, Any]]:
 
 
 def _lists(message: type, version: int) -> Iterator[tuple[str, ...]]:
-    """The ways to the lists of a message."""
+    """The paths to the lists of a message."""
     for name, facts in _wires(message, version):
         if facts.repeated:
             yield (name,)
@@ -97,7 +97,7 @@ def _body(api: Api, path: Sequence[str], elements: int) -> bytes:
 
 
 def _filled(message: type, version: int, path: Sequence[str], elements: int, number: int) -> Any:
-    """The message with the list at the end of the path filled; ``number`` tells it from others."""
+    """The message with the list at the end of the path filled; ``number`` makes it unique."""
     values = {}
     for name, facts in _wires(message, version):
         if path and name == path[0]:
@@ -169,7 +169,7 @@ def _fetch(api: Api, elements: int) -> Iterator[Large]:
 
 
 def _share_fetch(api: Api, elements: int) -> Iterator[Large]:
-    """Many partitions to read; many of which something is said; much that is said of one."""
+    """Many partitions to read; many with acknowledgements; many acknowledgements of one."""
     places = min(elements, SHARED_MAX)
     asked = [share_fetch.FetchPartition(it) for it in range(places)]
     told = [share_fetch.FetchPartition(it, _batches(1)) for it in range(places)]
@@ -231,7 +231,7 @@ QUEUED: dict[str, Sequence[bytes]] = {
 
 
 def redis(arguments: int = ARGUMENTS_MAX - 10) -> Iterator[Large]:
-    """Of every command of the table, subcommands too."""
+    """Every command of the table, including subcommands."""
     for command in all_commands():
         yield Large(command.name, request(words_of(command, arguments)))
     for name, words in QUEUED.items():
@@ -249,7 +249,7 @@ def redis(arguments: int = ARGUMENTS_MAX - 10) -> Iterator[Large]:
 
 
 def of_keys(keys: int, value_bytes: int) -> Iterator[Large]:
-    """Values as long as they may be, and longer; a crowd of keys that expires at once."""
+    """Values of the maximum size and above; many keys that expire at once."""
     value = bytes(value_bytes)
     yield Large("set, the longest value", request([b"SET", b"long", value]))
     yield Large("set, a value that is too long", request([b"SET", b"long", value + b"x"]))
@@ -292,7 +292,7 @@ KINDS = {b"l": b"RPUSH", b"h": b"HSET", b"s": b"SADD", b"t": b"SADD", b"z": b"ZA
 
 
 def of_collections(elements: int) -> Iterator[Large]:
-    """Each of these with collections of so many elements, made before."""
+    """Commands on collections of this many elements, created before."""
     names = [b"%x" % it for it in range(elements)]
     half = names[: elements // 2]
     for line in LARGE:
@@ -331,7 +331,7 @@ redis.call('DEL', ARGV[2])"""
 
 
 def of_scripts(elements: int) -> Iterator[Large]:
-    """About as many elements of a sorted set."""
+    """Scripts on about this many elements of a sorted set."""
     made = request(
         [b"ZADD", b"z", *(word for it in range(elements) for word in (b"1", b"%x" % it))]
     )
@@ -348,7 +348,7 @@ def all_commands() -> Iterator[Command]:
 
 
 def words_of(command: Command, arguments: int) -> list[bytes]:
-    """Raises KeyError where nobody has said what it takes."""
+    """The words of a command. Raises KeyError if its arguments are not described."""
     words = [word.upper().encode() for word in command.name.split("|")]
     if command.arity >= 0:
         return words + [b"%d" % it for it in range(command.arity - len(words))]

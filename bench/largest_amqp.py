@@ -35,12 +35,12 @@ class Large:
 
 
 def sent(*given: Method) -> bytes:
-    """Their frames, on channel 1."""
+    """The frames of methods on channel 1."""
     return b"".join([method_frame(1, it) for it in given])
 
 
 def message(body: bytes, exchange: str, key: str, props: Properties | None = None) -> bytes:
-    """The frames of a message that is to be returned where no queue takes it."""
+    """The frames of a mandatory message, which is returned if no queue takes it."""
     written = properties.write(props or Properties())
     return b"".join((
         method_frame(1, methods.BasicPublish(0, exchange, key, True, False)),
@@ -75,7 +75,7 @@ RESET: Final = sent(
 
 
 def tables(size: int) -> dict[str, dict[str, Any]]:
-    """As many values as so many bytes hold, of the kinds that take longest to read."""
+    """Tables with as many values as the size permits, of the kinds that are slowest to read."""
     return {
         "an array": {"a": [True] * (size // 2 - 8)},
         "booleans": {f"{it:x}": True for it in range(size // 7)},
@@ -85,10 +85,7 @@ def tables(size: int) -> dict[str, dict[str, Any]]:
 
 
 def amqp(elements: int = 10_000, size: int = FRAME_MAX) -> Iterator[Large]:
-    """``elements``: bindings and queues; of messages there are a hundred times as many.
-
-    ``size``: of a frame; a message has 128 times as much.
-    """
+    """``elements``: bindings and queues; there are a hundred times as many messages."""
     yield from _arguments(size)
     yield from _messages(elements, BODY_BYTES * size // FRAME_MAX)
     yield from _bindings(elements)
@@ -103,7 +100,7 @@ GIVEN: Final[dict[str, Any]] = {
 
 
 def with_tables() -> list[type[Any]]:
-    """The methods of the table that have one, and that a client sends on a channel."""
+    """The methods with a table that a client sends on a channel."""
     return [
         it for it in METHODS.values()
         if "arguments" in it._fields and it is not methods.ConnectionStart
@@ -166,7 +163,7 @@ def _messages(elements: int, size: int) -> Iterator[Large]:
 
 
 def _with_ids(count: int) -> Iterator[Large]:
-    """Where each is compared with all that came."""
+    """Methods with ids, each of which is compared with all earlier ones."""
     header = "x-deduplication-header"
     queue = sent(methods.QueueDelete(0, Q, False, False, True), declare(message_deduplication=True))
     once = methods.ExchangeDeclare(
@@ -229,7 +226,7 @@ def _queues(elements: int) -> Iterator[Large]:
 
 
 def _consumers(elements: int, close: bytes) -> Iterator[Large]:
-    """That end with their connection, or their channel."""
+    """Consumers that end with their connection or channel."""
     names = [f"{Q}-gone-{it}" for it in range(elements // 2)]
     there = sent(*[it for name in names for it in (declare(name, auto_delete=True), consume(name))])
     yield Large("a connection's consumers", close, [there])

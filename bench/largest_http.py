@@ -61,7 +61,7 @@ class Large:
 
 
 def requests(host: str = "localhost") -> Iterator[Large]:
-    """Of every route that does not last, and of none in particular."""
+    """Requests of every route that ends, and of unknown routes."""
     for route in ROUTES:
         makes_users = route.method != "GET" and "users" in route.path  # after which all log in
         if route.path in NEVER or route.method == "DELETE" or makes_users:
@@ -72,7 +72,7 @@ def requests(host: str = "localhost") -> Iterator[Large]:
 
 
 def bodies(route: Route[Any]) -> Iterator[tuple[str, bytes]]:
-    """With the name of what is large in it."""
+    """Bodies, each with the name of its large part."""
     if route.takes is None:
         yield "", b"{}" if route.method in ("POST", "PUT") else b""
         return
@@ -95,7 +95,7 @@ def bodies(route: Route[Any]) -> Iterator[tuple[str, bytes]]:
 
 
 def _filled(plain: dict[str, Any], name: str, many: Any, route: Route[Any]) -> bytes:
-    """As many as the longest body has room for."""
+    """A body with as many elements as the maximum size permits."""
     few = msgspec.json.encode(plain | {name: many(FEW)})
     count = FEW * route.body_bytes_max // len(few)
     while True:
@@ -106,7 +106,7 @@ def _filled(plain: dict[str, Any], name: str, many: Any, route: Route[Any]) -> b
 
 
 def _small(kind: Any) -> Any:
-    """A value of a type, where one has to be given."""
+    """A small value of a type, for a required field."""
     inspect = msgspec.inspect
     if isinstance(kind, inspect.StrType):
         return "x"
@@ -118,7 +118,7 @@ def _small(kind: Any) -> Any:
 
 
 def _many(kind: Any) -> Any:
-    """What makes so many elements of a type, or a text as long; None: it is a single one."""
+    """A function that makes many elements of a type or a long text; None for a single value."""
     inspect = msgspec.inspect
     if isinstance(kind, inspect.UnionType):
         return next((it for it in map(_many, kind.types) if it is not None), None)
@@ -134,7 +134,7 @@ def _many(kind: Any) -> Any:
 
 
 def sent(route: Route[Any], body: bytes, host: str) -> bytes:
-    """The request of a route, for what is there."""
+    """The request of a route, for existing objects."""
     words, place = [], ""
     for segment in route.path.split("/"):
         if segment.startswith("{"):
@@ -156,7 +156,7 @@ def _request(method: str, target: str, host: str, body: bytes = b"", *headers: s
 
 
 def heads(host: str) -> Iterator[Large]:
-    """What is large before it is known where it goes."""
+    """Large heads, before the route is known."""
     room = HEAD_BYTES_MAX - 200
     yield Large("segments", _request("GET", "/" * room, host))
     query = "&".join(f"{it:x}" for it in range(room // 5))
@@ -170,7 +170,7 @@ def heads(host: str) -> Iterator[Large]:
 
 
 def prepared(port: int, count: int) -> list[Large]:
-    """All of these, for a server that has so many objects of each kind."""
+    """All requests, for a server that has ``count`` objects of each kind."""
     with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as sock:
         for method, path, value in objects(count):
             sock.sendall(
@@ -181,7 +181,7 @@ def prepared(port: int, count: int) -> list[Large]:
 
 
 def objects(count: int) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """What makes them."""
+    """The requests that create the objects."""
     yield "POST", "topics", {"name": "large", "partitions": 10}
     yield "PUT", "exchanges/large", {"type": "topic"}
     yield "PUT", "queues/large", {}
@@ -198,7 +198,7 @@ def objects(count: int) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def read(sock: socket.socket) -> bytes:
-    """One answer, to its end."""
+    """One complete answer."""
     data = b""
     while True:
         head, ended, body = data.partition(b"\r\n\r\n")

@@ -50,7 +50,7 @@ def sent(*those: Packet) -> bytes:
 
 
 def subscribe(filters: Sequence[bytes], qos: int = 0, pid: int = 1) -> bytes:
-    """In packets of as many filters as one may have."""
+    """SUBSCRIBE packets with the maximum number of filters each."""
     return b"".join([
         sent(packets.Subscribe(pid, [(it, Options(qos)) for it in filters[at : at + FILTERS_MAX]]))
         for at in range(0, len(filters), FILTERS_MAX)
@@ -58,7 +58,7 @@ def subscribe(filters: Sequence[bytes], qos: int = 0, pid: int = 1) -> bytes:
 
 
 def mqtt(elements: int = 100_000, size: int = PACKET_BYTES) -> Iterator[Large]:
-    """``elements``: messages, acknowledgements; of filters there are 10,000 at the most.
+    """``elements``: messages and acknowledgements; there are at most 10,000 filters.
 
     ``size``: of a packet.
     """
@@ -94,7 +94,7 @@ def _connects() -> Iterator[Large]:
 
 
 def _ended(elements: int) -> Iterator[Large]:
-    """What is none, or too much: each ends its connection."""
+    """Invalid or too large packets, each of which ends its connection."""
     head = packets.write(CONNECT, V5)
     will = bytes((head[0],)) + LONGEST + head[2:9] + b"\x06" + head[10:]  # flags: it has a will
     yield Large("CONNECT, a will of 256 MiB: ended", will + bytes(1 << 20), connect=True)

@@ -46,12 +46,12 @@ def send(body: bytes = b"x", **headers: str) -> bytes:
 
 
 def marked(data: bytes = b"") -> bytes:
-    """With a receipt behind it all."""
+    """The data followed by a frame with a receipt."""
     return data + send(receipt="mark")
 
 
 def stomp(actions: int = ACTIONS, body_bytes: int = BODY_BYTES) -> Iterator[Large]:
-    """All of them. ``actions``: as many as one transaction has."""
+    """All frames. ``actions``: as many as one transaction may have."""
     many = {f"header-{n}": "v" for n in range(HEADERS - 4)}
     for command in ("CONNECT", "STOMP"):
         hello = {"accept-version": "1.2", "login": "guest", "passcode": "guest"}
@@ -93,7 +93,7 @@ def _sends(actions: int, body_bytes: int, many: Mapping[str, str]) -> Iterator[L
 
 
 def _settlements(actions: int, many: Mapping[str, str]) -> Iterator[Large]:
-    """Of nothing: which message it is, a client has to be told first."""
+    """Settlements of unknown messages: a client must first be told the ids of real ones."""
     for command in ("ACK", "NACK"):
         long = frame(command, {"id": "x" * HEAD_BYTES})
         yield Large(f"{command}, a long id{ENDED}", long)
@@ -102,7 +102,7 @@ def _settlements(actions: int, many: Mapping[str, str]) -> Iterator[Large]:
 
 
 def _ended(actions: int, body_bytes: int) -> Iterator[Large]:
-    """What is none, or too much: each ends its connection."""
+    """Invalid or too large frames, each of which ends its connection."""
     endless = b"long:" + b"x" * (1 << 20)
     for command in ("CONNECT", "SEND"):
         head = f"{command}\ndestination:{Q}\n".encode()

@@ -34,7 +34,7 @@ HEAD: Final = Struct(">ihhih")
 
 
 def at_once(job: Callable[[], Any], done: Callable[[Any], None]) -> None:
-    """As the workers do it, here."""
+    """Run the job as the workers do, but here."""
     done(job())
 
 

@@ -33,7 +33,7 @@ class Start(TypedDict):
 
 
 def build(data: str) -> None:
-    """Run in a process of its own."""
+    """Build the store, in a process of its own."""
     batch = encode([(bytes(100), b"key", (), 0)])
     with logstore.open(data) as store:
         for number in range(TOPICS):
@@ -43,7 +43,7 @@ def build(data: str) -> None:
 
 
 def started(server: Server, ending: signal.Signals) -> Start:
-    """Start it, have it acknowledge a record, end it by this signal."""
+    """Start the server, have it acknowledge a record, and end it by this signal."""
     from confluent_kafka import Producer
 
     begun = time.perf_counter()

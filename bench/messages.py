@@ -13,7 +13,7 @@ START_MS = 1_700_000_000_000
 
 
 def pairs(count: int, seed: int = 1, *, mixed: bool = False) -> list[tuple[bytes, bytes]]:
-    """(key, value) pairs, the same ones each time."""
+    """(key, value) pairs, the same ones on each call."""
     rng = random.Random(seed)
     form = b"key-%d" if mixed else b"key-%08d"
     keys = [form % (rng.random() * 10 ** rng.randrange(4, 9)) for _ in range(KEYS)]

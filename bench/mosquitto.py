@@ -17,7 +17,7 @@ def _logstore(data: Path, port: int) -> list[str]:
 
 @contextmanager
 def both(scratch: Path, settings: str) -> Iterator[dict[str, Server]]:
-    """``settings``: mosquitto's beside its listener. Raises NotHere where one cannot be had."""
+    """Both servers. ``settings``: mosquitto's, beside its listener. Raises NotHere."""
     for needed in ("gcc",) if harness.TINY else ("mosquitto", "gcc"):
         if shutil.which(needed) is None:
             raise harness.NotHere(f"{needed} is not there: apt-get install {needed}")

@@ -72,7 +72,7 @@ def topic(scratch: Path, *, header: str, again: bool) -> Taken:
 
 
 def published(exchange: str, key: str) -> list[bytes]:
-    """Each message as it goes over the wire."""
+    """Each message in its wire form."""
     method = frames.method_frame(1, methods.BasicPublish(0, exchange, key, False, False))
     body = b"".join(frames.body_frames(1, BODY, 131_072))
     found = []

@@ -33,7 +33,7 @@ def build(data: Path) -> None:
 
 
 def hold(data: str) -> None:
-    """Run in a process of its own: open all, read from each, say what is held."""
+    """Open all partitions, read from each, and print the memory; run in a process of its own."""
     begun = time.perf_counter()
     with logstore.open(data) as store:
         topic = store.topic("many")

@@ -28,7 +28,7 @@ def logstore_command() -> str:
 
 
 def run(command: Sequence[str], standard_input: Path = Path("/dev/null")) -> Ran:
-    """Run to the end; raises CalledProcessError when it fails."""
+    """Run a command to its end. Raises CalledProcessError if it fails."""
     with tempfile.NamedTemporaryFile("r") as note, standard_input.open("rb") as source:
         launch = [sys.executable, "-S", str(LAUNCH), note.name, *command]
         # Compiled sources are kept, as they are wherever logstore is installed.

@@ -30,9 +30,10 @@ Produce = Callable[[tuple[bytes, bytes]], object]
 
 
 def acknowledged(producers: list[Callable[[], Produce]]) -> float:
-    """Records a second over all producers, each in its own thread from a common start.
+    """Records per second over all producers, each in its own thread from a common start.
 
-    A producer is given as what makes it, called in its thread (SQLite's connections stay there).
+    Each producer is made by a call in its thread, because SQLite's connections cannot change
+    threads.
     """
     counts = [0] * len(producers)
     start = threading.Barrier(len(producers) + 1)

@@ -122,7 +122,7 @@ def many(load: Load, scratch: Path) -> Iterator[Figure]:
 
 
 def allocated(folder: Path) -> int:
-    """Bytes of the disk, without what a file skips."""
+    """Bytes on the disk, without the holes of sparse files."""
     return sum(it.stat().st_blocks * 512 for it in folder.rglob("*") if it.is_file())
 
 

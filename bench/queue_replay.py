@@ -27,7 +27,7 @@ BARS = {"a topic": 300_000}
 
 
 def fill(data: Path) -> None:
-    """A queue whose messages are all settled, and an exchange with another one."""
+    """Make a queue whose messages are all settled, and an exchange bound to another queue."""
     with library.open(data) as store:
         queue = store.queue("past", retention_bytes=-1)
         store.queue("copy", retention_ms=0).bind(store.exchange("again", "fanout"))
@@ -46,7 +46,7 @@ def fill(data: Path) -> None:
 
 
 def replayed(data: Path, into: str) -> float:
-    """Messages a second."""
+    """Messages per second."""
     command = [logstore_command(), "queue", "replay", "past", "--into", into, "--data", str(data)]
     begun = time.perf_counter()
     done = subprocess.run(command, check=True, capture_output=True, text=True)

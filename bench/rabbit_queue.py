@@ -31,7 +31,9 @@ TRANSIENT = {
 
 
 def fill_and_empty(load: Load, numbers: dict[str, int], side: Side) -> Found:
-    """The last fill is the one that counts: the first pays for what the file system gives."""
+    """Fill and empty a queue; only the last fill counts, since the first waits for new disk
+    space.
+    """
     name = load.new_queue(side.server, quorum=side.quorum)
     found = {}
     for what, ack_every in CONSUMES.items():

@@ -23,7 +23,7 @@ QUESTIONS = {
 
 
 def start(load: Load, server: Server) -> Found:
-    """Starts the server, and leaves it stopped."""
+    """Start the server, measure, and leave it stopped."""
     waiting = load.start("first", server, QUEUE)
     load.wait_until_it_looks(waiting)
     begun = time.monotonic()

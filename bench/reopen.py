@@ -51,7 +51,7 @@ def build(data: str) -> None:
 
 
 def open_and_read(data: str) -> None:
-    """Run in a process of its own: the time from nothing open to the last record read."""
+    """The time from opening to the last record read; run in a process of its own."""
     begun = time.perf_counter()
     with logstore.open(data) as store:
         log = store.topic("large").partitions[0]
@@ -63,7 +63,7 @@ def open_and_read(data: str) -> None:
 
 
 def append_and_die(data: str, mib: int) -> None:
-    """Run in a process of its own: what a killed writer leaves behind."""
+    """Leave behind what a killed writer leaves; run in a process of its own."""
     batch = batch_of(1000, 16)  # 16 KiB: recovery looks at batches, so they should be usual ones
     store = logstore.open(data)
     log = store.topic("large").partitions[0]
@@ -78,7 +78,7 @@ def child(call: str) -> list[str]:
 
 
 def killed(data: Path, mib: int) -> int:
-    """Append and die; the end of the log at that moment."""
+    """Append and die; returns the end of the log at that moment."""
     done = subprocess.run(
         child(f"append_and_die({str(data)!r}, {mib})"), capture_output=True, check=False
     )

@@ -71,7 +71,7 @@ def write_page(docs: Mapping[str, str]) -> None:
 
 
 def _machine(number: int, machines: Sequence[str]) -> str:
-    """With a number, where there are several, that its questions name."""
+    """The machine's description, with a number for its questions if there are several machines."""
     lines = [f"- {what}: {value}" for what, value in json.loads(machines[number]).items()]
     return "\n".join([f"Machine {number + 1}\n" if len(machines) > 1 else "", *lines]) + "\n"
 
@@ -94,7 +94,7 @@ def _section(name: str, doc: str, run: dict, machines: Sequence[str]) -> str:
 
 
 def commit() -> str:
-    """The commit measured, marked where the code differs from it."""
+    """The measured commit, marked if the code differs from it."""
     head = _git("rev-parse", "--short", "HEAD")
     changed = _git("status", "--porcelain", "--", "logstore", "cli", "bench/*.py")
     return (head or "none") + (" with changes" if changed else "")
@@ -119,7 +119,7 @@ def machine(scratch: Path) -> dict[str, str]:
 
 
 def _version(command: Sequence[str]) -> str:
-    """What it says of itself, in its first line; empty where it is not there."""
+    """The first line of a program's version output; empty if the program does not exist."""
     if shutil.which(command[0]) is None:
         return ""
     done = subprocess.run(command, capture_output=True, text=True, check=False)

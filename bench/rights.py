@@ -37,7 +37,7 @@ WHO = Identity("al", "10.0.0.1", "PLAIN", "kafka")
 
 
 def rules(count: int) -> list[KeptRule]:
-    """By name, by prefix and by pattern; some deny; most are about others' topics."""
+    """Rules by name, by prefix and by pattern, some of which deny; most concern others' topics."""
     shapes: list[Callable[[int], KeptRule]] = [
         lambda n: KeptRule("al", WRITE, TOPIC, f"topic-{n}"),
         lambda n: KeptRule("al", READ, TOPIC, f"area{n}.", PREFIX),
@@ -54,7 +54,9 @@ def rights(count: int) -> Rights:
 
 
 def permits(exchanges: list[str]) -> Permits:
-    """Of a connection to the RabbitMQ door, with a topic permission at the first of these."""
+    """A connection's permits at the RabbitMQ door, with a topic permission at the first
+    exchange.
+    """
     known = KeptAccess(
         users=[KeptUser("al")],
         rules=[*rules(RULES), *(KeptRule("al", WRITE, EXCHANGE, name) for name in exchanges)],

@@ -80,7 +80,7 @@ def _of(path: str, port: int, redis: int, server: Server, rounds: int) -> list[F
 
 
 def _scrape(port: int, path: str) -> int:
-    """Bytes."""
+    """The size of the answer in bytes."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", path)
     answer = connection.getresponse()
@@ -92,7 +92,7 @@ def _scrape(port: int, path: str) -> int:
 
 
 def _turns(control: Line) -> tuple[int, int]:
-    """Microseconds: of all turns, and of the longest."""
+    """Microseconds of all turns, and of the longest."""
     lines = control.ask(request([b"INFO", b"stats"])).split(b"\r\n")
     stats = dict(line.split(b":", 1) for line in lines if b":" in line)
     return int(stats[b"eventloop_duration_sum"]), int(stats[b"eventloop_duration_max"])

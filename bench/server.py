@@ -31,7 +31,7 @@ class Server:
         command: Sequence[str],
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        """``settings``: environment variables that it gets beside ours."""
+        """``settings``: additional environment variables."""
         self.name = name
         self.port = port
         self.address = f"127.0.0.1:{port}"
@@ -42,7 +42,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Returns at once: who needs it waits for an answer of it."""
+        """Start the process without waiting for its first answer."""
         # Compiled sources are kept, as they are wherever logstore is installed.
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         with self._errors.open("ab") as errors:
@@ -64,9 +64,9 @@ class Server:
             process.kill()
 
     def wait_until_it_listens(self, within_s: float = LISTENS_WITHIN_S) -> None:
-        """Looks all the time: nobody else tells.
+        """Poll until the server listens, because it gives no signal.
 
-        Kills it, and raises SystemExit, if it never does.
+        If it never does, kills it and raises SystemExit.
         """
         until = time.monotonic() + within_s
         while True:
@@ -82,7 +82,7 @@ class Server:
                 continue
 
     def by_tls(self, name: str, port: int, ca: Path) -> "Server":
-        """The same, once it is started, at its port with TLS."""
+        """The same server, once started, at its port with TLS."""
         other = copy(self)
         other.name, other.port, other.address, other.ca = name, port, f"127.0.0.1:{port}", ca
         return other
@@ -97,7 +97,7 @@ class Server:
         return self._path(name).read_text()
 
     def cpu_s(self) -> float:
-        """Processor time that it has used so far."""
+        """Processor time used so far, in s."""
         fields = self._proc("stat").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
@@ -105,15 +105,15 @@ class Server:
         return self._status("VmRSS")
 
     def own_mb(self) -> float:
-        """Memory that is not of files: what is mapped of them goes when others need the room."""
+        """Memory without mapped files, whose pages the system can reclaim."""
         return self._status("RssAnon")
 
     def resident_max_mb(self) -> float:
-        """The most so far, or since ``forget_the_most``."""
+        """The maximum so far, or since ``forget_the_most``."""
         return self._status("VmHWM")
 
     def forget_the_most(self) -> None:
-        """What it holds now is the most, from here on (proc_pid_clear_refs(5))."""
+        """Reset the maximum to the present memory (proc_pid_clear_refs(5))."""
         self._path("clear_refs").write_text("5")
 
     def _status(self, name: str) -> float:

@@ -9,7 +9,7 @@ INSERT = "INSERT INTO records (key, value) VALUES (?, ?)"
 
 
 def connect(path: Path, *, shared: bool = False) -> sqlite3.Connection:
-    """A connection that commits by itself unless told BEGIN; durable: WAL, synchronous=FULL."""
+    """A connection with autocommit except after BEGIN; durable: WAL, synchronous=FULL."""
     connection = sqlite3.connect(
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=not shared
     )
@@ -27,12 +27,12 @@ def insert_one(connection: sqlite3.Connection, pair: tuple[bytes, bytes]) -> Non
 
 
 def insert_many(connection: sqlite3.Connection, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-    """All of them in one transaction."""
+    """Insert all pairs in one transaction."""
     connection.execute("BEGIN")
     connection.executemany(INSERT, pairs)
     connection.execute("COMMIT")
 
 
 def files(path: Path) -> list[Path]:
-    """The database and what SQLite keeps beside it."""
+    """The database and the files that SQLite keeps beside it."""
     return [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")]

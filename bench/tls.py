@@ -34,7 +34,7 @@ BAR = 0.5  # of plain
 
 
 def loads(load: Load) -> Iterator[tuple[str, Callable[[Server], Found], Callable[[], None]]]:
-    """Each with what is to be done when it is over."""
+    """The loads, each with the cleanup to run after it."""
     for what, (bytes_each, count) in LOADS.items():
         run = partial(
             load.on_new_topic, "produce", partitions=1, flush_messages=UNSYNCED, linger_ms=5,

@@ -28,7 +28,7 @@ TEMPLATE = "{header:carrier}.{key}"
 
 
 def fill(data: Path) -> None:
-    """The topic, and what it is to feed."""
+    """Create the topic and its targets."""
     with library.open(data) as store:
         topic = store.create_topic("flights")
         store.create_topic("copy")
@@ -40,7 +40,7 @@ def fill(data: Path) -> None:
 
 
 def targets(data: Path, number: int) -> None:
-    """Exchanges that nothing has come to yet."""
+    """Create exchanges that have received nothing yet."""
     with library.open(data) as store:
         for word in ("plain", "template"):
             exchange = store.exchange(f"{word}-{number}", type="topic")
@@ -51,7 +51,7 @@ def targets(data: Path, number: int) -> None:
 
 
 def fed(ask: ServerSocket, exchange: str, key: str) -> float:
-    """Records a second."""
+    """Records per second."""
     begun = time.perf_counter()
     ask.ask("POST", ("topics", "flights", "routes"), {}, {"exchange": exchange, "key": key})
     while True:

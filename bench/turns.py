@@ -40,7 +40,7 @@ class Line:
         self._file = self._sock.makefile("rb")
 
     def ask(self, data: bytes) -> bytes:
-        """The first line of the answer; of a bulk string, all of it."""
+        """The first line of the answer; for a bulk string all of it."""
         self._sock.sendall(data)
         line = self._file.readline()
         return self._file.read(int(line[1:]) + 2) if line.startswith(b"$") else line
@@ -87,7 +87,7 @@ def through_kafka(port: int, it: largest.Large) -> None:
 
 
 def through_redis(port: int, it: largest.Large) -> None:
-    """Until a PING behind it is answered, or the connection is ended."""
+    """Send, and wait until a PING after it is answered, or the connection has ended."""
     ends = largest.request([b"PING", MARK])
     if it.name == "multi":  # what follows is queued
         ends += largest.request([b"EXEC"])
@@ -112,7 +112,7 @@ def _send(sock: socket.socket, data: bytes) -> None:
 
 
 def through_rabbit(port: int, it: largest_amqp.Large) -> Callable[[], None]:
-    """What sends it; all before it is done."""
+    """A function that sends it, after all preparation."""
     line = AmqpLine(port)
     for data in it.before:
         line.send(data)
@@ -127,7 +127,7 @@ def through_rabbit(port: int, it: largest_amqp.Large) -> Callable[[], None]:
 
 
 def through_stomp(port: int, it: largest_stomp.Large) -> Callable[[], None]:
-    """What sends it; all before it is done."""
+    """A function that sends it, after all preparation."""
     sock = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
     if not it.connect:
         sock.sendall(largest_stomp.CONNECT + largest_stomp.marked(it.before))
@@ -148,7 +148,7 @@ def through_stomp(port: int, it: largest_stomp.Large) -> Callable[[], None]:
 
 
 def _read_to_the_end(sock: socket.socket) -> None:
-    """Of one that is refused: its server closes it."""
+    """Read until the server closes a refused connection."""
     try:
         while sock.recv(1 << 20):
             pass
@@ -166,7 +166,7 @@ def _read_until(sock: socket.socket, mark: bytes) -> None:
 
 
 def through_mqtt(port: int, it: largest_mqtt.Large) -> Callable[[], None]:
-    """What sends it; all before it is done."""
+    """A function that sends it, after all preparation."""
     sock = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
     if not it.connect:
         sock.sendall(largest_mqtt.CONNECT_PACKET)
@@ -192,7 +192,7 @@ def through_mqtt(port: int, it: largest_mqtt.Large) -> Callable[[], None]:
 
 
 def through_http(port: int, it: largest_http.Large) -> None:
-    """Until it is answered."""
+    """Send, and wait for the answer."""
     with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as sock:
         sender = threading.Thread(target=_send, args=(sock, it.data))
         sender.start()
@@ -203,7 +203,7 @@ def through_http(port: int, it: largest_http.Large) -> None:
 
 
 def held(port: int, send: Callable[[], None]) -> tuple[float, float]:
-    """ms: the longest wait of the other client, and the longest turn."""
+    """The longest wait of the other client and the longest turn, in ms."""
     control = Line(port)
     control.ask(largest.request([b"CONFIG", b"RESETSTAT"]))
     with Pings(port) as pings:

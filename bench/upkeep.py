@@ -44,7 +44,7 @@ def build(data: Path) -> None:
 
 
 def produced(data: Path, *, compacting: bool) -> float:
-    """Records a second."""
+    """Records per second."""
     batch = [Message(value, key) for key, value in pairs(1000)]
     with logstore.open(data, config=OFF) as store:
         topic = store.create_topic(f"sent-{time.monotonic_ns()}", partitions=1)

@@ -20,7 +20,7 @@ PAUSE_S = 0.007  # not a divisor of the reader's rhythm
 
 
 def follow(data: str) -> None:
-    """Run in a process of its own: say when each record came."""
+    """Report when each record arrived; run in a process of its own."""
     with (
         logstore.open(data, "read") as store,
         store.consumer("orders", follow=True, start="latest") as consumer,

@@ -70,7 +70,9 @@ class Tls:
 
 
 def logstore(scratch: Path, name: str = "logstore", tls: Tls | None = None) -> Server:
-    """``name``: what figures call it; one stands in for Kafka where the script is only tried."""
+    """A logstore server. ``name``: in figures; one stands in for Kafka if the script is
+    only tried.
+    """
     port = free_port()
     serve = ["serve", "--data", str(scratch / name), "--kafka-port", str(port)]
     settings = {}
@@ -85,7 +87,9 @@ def logstore(scratch: Path, name: str = "logstore", tls: Tls | None = None) -> S
 
 
 def kafka(scratch: Path, tls: Tls | None = None, *, synced: bool = False) -> Server:
-    """Raises NotHere where it cannot be had. ``synced``: its own topics, too, at each append."""
+    """A Kafka broker. Raises NotHere if not available. ``synced``: syncs its own topics on appends,
+    too.
+    """
     port, classes, properties = free_port(), f"{jars()}/*", scratch / "server.properties"
     listener = settings = ""
     if tls is not None:
@@ -111,7 +115,7 @@ def kafka(scratch: Path, tls: Tls | None = None, *, synced: bool = False) -> Ser
 
 @contextmanager
 def both(scratch: Path, *, synced: bool = False) -> Iterator[list[Server]]:
-    """One of each, on new data directories. Raises NotHere where Kafka cannot be had."""
+    """One of each, on new data directories. Raises NotHere if Kafka is not available."""
     theirs = logstore(scratch, "Kafka") if TINY else kafka(scratch, synced=synced)
     brokers = [logstore(scratch), theirs]
     with ExitStack() as stack:

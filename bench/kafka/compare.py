@@ -14,17 +14,19 @@ SIDES = {"ours": "logstore", "theirs": "Kafka"}
 def take_turns(
     brokers: Sequence[Server], rounds: int, run: Callable[[Server], Found]
 ) -> dict[str, list[Found]]:
-    """What each broker's runs found; one more comes first, for a JVM is slow until it is warm."""
+    """The results of each broker's runs; an uncounted run comes first, because a JVM starts
+    slowly.
+    """
     return alternate({it.name: partial(run, it) for it in brokers}, rounds, warm=1)
 
 
 def each(taken: Mapping[str, Sequence[Found]], value: Callable[[Found], float]) -> dict:
-    """One number out of every run."""
+    """One number of every run."""
     return {name: [value(found) for found in runs] for name, runs in taken.items()}
 
 
 def speed(what: str, taken: Mapping[str, Sequence[Found]], bar: float | None = 1.0) -> list[Figure]:
-    """MB/s with its bar, and the processor time that a GB costs the server."""
+    """MB/s with its bar, and the server's processor time per GB."""
     fast = each(taken, lambda it: it["bytes"] / 1e6 / max(it["seconds"], STEP_S))
     cost = each(taken, lambda it: it["server_cpu"] / (it["bytes"] / 1e9))
     return [

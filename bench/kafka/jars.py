@@ -11,14 +11,16 @@ POM = Path(__file__).with_name("pom.xml")
 
 
 def version() -> str:
-    """Kafka's, as the pom says it."""
+    """Kafka's version in the pom."""
     found = re.findall(r"<version>([\d.]{3,})</version>", POM.read_text())
     assert len(found) == 1, f"{POM}: more than one version that could be Kafka's: {found}"
     return found[0]
 
 
 def jars() -> Path:
-    """The directory that holds them. Raises NotHere without Java, or Maven where it is needed."""
+    """The directory of Kafka's jars. Raises NotHere without Java, or without Maven if it is
+    needed.
+    """
     _need("java")
     kept = (SCRATCH / f"kafka-{version()}").resolve()
     if not kept.exists():

@@ -43,19 +43,19 @@ class Load:
         self._topics = 0
 
     def run(self, what: str, broker: Server, topic: str, **numbers: int) -> dict[str, float]:
-        """Raises CalledProcessError when the load fails (it has said why)."""
+        """Run a load. Raises CalledProcessError if it fails, after printing the reason."""
         return self.result(self.start(what, broker, topic, **numbers))
 
     @staticmethod
     def wait_until_it_looks(child: subprocess.Popen[bytes]) -> None:
-        """Of a ``first`` that ``start`` has started."""
+        """Wait until a ``first`` started by ``start`` looks for the server."""
         assert child.stdout is not None
         if child.stdout.readline() != b"looking\n":
             raise subprocess.CalledProcessError(child.wait(), child.args)
 
     @staticmethod
     def result(child: subprocess.Popen[bytes]) -> dict[str, float]:
-        """Of what ``start`` has started."""
+        """The result of a load started by ``start``."""
         out, _ = child.communicate()
         if child.returncode:
             raise subprocess.CalledProcessError(child.returncode, child.args)
@@ -76,7 +76,7 @@ class Load:
         return name
 
     def on_topic(self, what: str, broker: Server, topic: str, **numbers: int) -> dict[str, float]:
-        """Run, with ``server_cpu``: the broker's processor time."""
+        """Run a load, with ``server_cpu``: the broker's processor time."""
         os.sync()  # what others have written is not waited for by this one's syncs
         before = broker.cpu_s()
         found = self.run(what, broker, topic, **numbers)
@@ -86,7 +86,7 @@ class Load:
     def on_new_topic(
         self, what: str, broker: Server, partitions: int, flush_messages: int, **numbers: int
     ) -> dict[str, float]:
-        """As ``on_topic``, on a topic of its own, which goes again."""
+        """As ``on_topic``, on a new topic, which is deleted afterwards."""
         topic = self.new_topic(broker, partitions, flush_messages)
         found = self.on_topic(what, broker, topic, partitions=partitions, **numbers)
         self.run("delete", broker, topic)

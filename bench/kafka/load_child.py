@@ -31,7 +31,7 @@ OPTIONS = {
 
 
 def at(address: str) -> dict[str, str]:
-    """Where the broker is, and how it is spoken to."""
+    """Client settings for the broker's address and security."""
     ca = os.environ.get("LOAD_TLS_CA")
     secured = {"security.protocol": "ssl", "ssl.ca.location": ca} if ca else {}
     return {"bootstrap.servers": address, **secured}
@@ -114,7 +114,9 @@ def delete(address: str, topic: str, given: dict[str, int]) -> dict[str, float]:
 
 
 def values(given: dict[str, int]) -> Callable[[int], bytes]:
-    """The n-th message: all alike, or (mixed) from half to one and a half times as long."""
+    """A function of n that returns the n-th message: equal ones, or (mixed) of 0.5 to 1.5 times the
+    size.
+    """
     size = given["bytes"]
     if not given["mixed"] and not given["codec"]:
         alike = bytes(size)
@@ -161,7 +163,7 @@ def produce(address: str, topic: str, given: dict[str, int]) -> dict[str, float]
 
 
 def again(end: Callable[[], None]) -> None:
-    """Until it is done: what may be tried again is."""
+    """Call ``end`` until it succeeds, if its error permits another attempt."""
     while True:
         try:
             end()
@@ -263,7 +265,7 @@ def first(address: str, topic: str, given: dict[str, int]) -> dict[str, float]:
 
 
 def wait_for_broker(address: str) -> None:
-    """Until it listens: librdkafka itself would look once a second."""
+    """Wait until the broker listens: librdkafka itself would try only once a second."""
     host, port = address.split(":")
     patience = time.monotonic() + PATIENCE_S
     while time.monotonic() < patience:

@@ -26,7 +26,7 @@ COMMIT_S = 30
 
 
 def from_the_start(address: str, group: str) -> None:
-    """The group reads from the first record on."""
+    """Make the group read from the first record on."""
     admin = AdminClient({"bootstrap.servers": address})
     entry = ConfigEntry(
         "share.auto.offset.reset", "earliest", incremental_operation=AlterConfigOpType.SET

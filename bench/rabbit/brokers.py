@@ -25,9 +25,10 @@ OURS, THEIRS = "logstore", "RabbitMQ"
 
 
 def logstore(scratch: Path, name: str = OURS, settings: Mapping[str, str] | None = None) -> Server:
-    """``name``: what figures call it; one stands in for RabbitMQ where the script is only tried.
+    """A logstore server. ``name``: in figures; one stands in for RabbitMQ if the script is only
+    tried.
 
-    Raises NotHere where it has no such door.
+    Raises NotHere if this version has no AMQP door.
     """
     if all(door.name != "amqp" for door in DOORS):
         raise NotHere("logstore serve has no door for AMQP clients")
@@ -40,9 +41,9 @@ def logstore(scratch: Path, name: str = OURS, settings: Mapping[str, str] | None
 
 @contextmanager
 def rabbitmq(scratch: Path, more: str = "", plugins: str = "") -> Iterator[Server]:
-    """Not started yet; ``more`` stands behind its configuration.
+    """A RabbitMQ broker, not started yet; ``more`` is appended to its configuration.
 
-    Raises NotHere where it cannot be had.
+    Raises NotHere if it is not available.
     """
     for needed in (str(SCRIPT), "epmd"):
         if shutil.which(needed) is None:
@@ -86,7 +87,7 @@ def _settings(home: Path, port: int, mapper_port: int) -> dict[str, str]:
 
 @contextmanager
 def both(scratch: Path) -> Iterator[dict[str, Server]]:
-    """One of each, on new data directories. Raises NotHere where one cannot be had."""
+    """One of each, on new data directories. Raises NotHere if one is not available."""
     if shutil.which("gcc") is None:
         raise NotHere("gcc is not there: the load is a C program")
     with ExitStack() as stack:

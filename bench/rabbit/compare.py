@@ -33,12 +33,12 @@ def sides(servers: Mapping[str, Server]) -> dict[str, Side]:
 def take_turns(
     among: Mapping[str, T], rounds: int, run: Callable[[T], Found]
 ) -> dict[str, list[Found]]:
-    """What each side's runs found; one more comes first, for some are slow until they are warm."""
+    """The results of each side's runs; an uncounted run comes first, because some start slowly."""
     return alternate({name: partial(run, it) for name, it in among.items()}, rounds, warm=1)
 
 
 def each(taken: Mapping[str, Sequence[Found]], value: Callable[[Found], float]) -> dict:
-    """One number out of every run."""
+    """One number of every run."""
     return {name: [value(found) for found in runs] for name, runs in taken.items()}
 
 
@@ -49,10 +49,10 @@ def speed(
     theirs: str = QUORUM,
     begins: str = "",
 ) -> list[Figure]:
-    """Messages a second with the bar, and the processor time that one costs the server.
+    """Messages per second with the bar, and the server's processor time per message.
 
-    ``begins``: what the names of the numbers begin with, where a run found several. All sides are
-    shown; the bar and the processor time are about ``theirs``.
+    ``begins``: the prefix of the numbers' names, if a run has several. All sides are shown; the bar
+    and the processor time are for ``theirs``.
     """
     fast = each(taken, lambda it: it[f"{begins}messages"] / max(it[f"{begins}seconds"], STEP_S))
     cost = each(taken, lambda it: it[f"{begins}server_cpu"] / it[f"{begins}messages"] * 1e6)
@@ -74,7 +74,7 @@ def late(
 def _beside(
     what: str, unit: str, taken: dict, theirs: str, bar: float | None, *, at_least: bool = True
 ) -> list[Figure]:
-    """A row for each of the others; the bar is about ``theirs`` alone."""
+    """A row for each other side; only ``theirs`` is compared with the bar."""
     others = [theirs, *(name for name in taken if name not in (OURS, theirs))]
     return [
         ratio(

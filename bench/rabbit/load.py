@@ -49,7 +49,7 @@ class Load:
         subprocess.run(["gcc", "-O2", "-o", self._program, SOURCE], check=True)
 
     def run(self, what: str, server: Server, name: str, **numbers: int) -> Found:
-        """Raises CalledProcessError when the load fails (it has said why)."""
+        """Run a load. Raises CalledProcessError if it fails, after printing the reason."""
         return self.result(self.start(what, server, name, **numbers))
 
     def start(
@@ -61,21 +61,23 @@ class Load:
 
     @staticmethod
     def wait_until_it_looks(child: subprocess.Popen[bytes]) -> None:
-        """Of a ``first`` or ``first_delivery`` that ``start`` has started."""
+        """Wait until a ``first`` or ``first_delivery`` started by ``start`` looks for the
+        server.
+        """
         assert child.stdout is not None
         if child.stdout.readline() != b"looking\n":
             raise subprocess.CalledProcessError(child.wait(), child.args)
 
     @staticmethod
     def result(child: subprocess.Popen[bytes]) -> Found:
-        """Of what ``start`` has started."""
+        """The result of a load started by ``start``."""
         out, _ = child.communicate()
         if child.returncode:
             raise subprocess.CalledProcessError(child.returncode, child.args)
         return json.loads(out.splitlines()[-1])
 
     def measured(self, what: str, server: Server, name: str, **numbers: int) -> Found:
-        """Run, with ``server_cpu``: the server's processor time."""
+        """Run a load, with ``server_cpu``: the server's processor time."""
         os.sync()  # what others have written is not waited for by this one's syncs
         before = server.cpu_s()
         found = self.run(what, server, name, **numbers)
@@ -83,14 +85,14 @@ class Load:
         return found
 
     def new_queue(self, server: Server, **numbers: int) -> str:
-        """As ``declare``, under a name of its own."""
+        """As ``declare``, under a new name."""
         self._names += 1
         name = f"bench-{self._names}"
         self.run("declare", server, name, **numbers)
         return name
 
     def on_new_queue(self, what: str, server: Server, **numbers: int) -> Found:
-        """As ``measured``, on queues of their own, which go again."""
+        """As ``measured``, on new queues, which are deleted afterwards."""
         name = self.new_queue(server, **numbers)
         found = self.measured(what, server, name, **numbers)
         self.run("delete", server, name, **numbers)
