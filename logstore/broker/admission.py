@@ -103,7 +103,7 @@ def admit(rules: Rules, data: Buffer) -> Batch:
 
 
 def check_transactional(rules: Rules) -> None:
-    """Raises InvalidRecord if the topic accepts no transactional batches."""
+    """Check that the topic accepts transactional batches. Raises InvalidRecord."""
     if rules.settings.deduplication_header:
         raise InvalidRecord(
             f"topic {rules.topic!r} has deduplication.header, so it accepts no transactional"
@@ -290,7 +290,7 @@ class _Faults:
         self._places.append((place, why if few else None))
 
     def refusal(self, count: int) -> InvalidRecord | None:
-        """None: there are none."""
+        """Return the error for the faults found; None: there are none."""
         if not self._places:
             return None
         kind: type[InvalidRecord] = InvalidRecord

@@ -108,7 +108,7 @@ class Channels:
         self._closed, self._soon = error, None
 
     def keep(self, rules: Sequence[ChannelRule], topics: Topics) -> None:
-        """From now on, channels that the rules name keep a history in these topics."""
+        """Let channels that match the rules keep a history in these topics, from now on."""
         self.flush()
         self.forget_routes()
         self._histories = Histories(rules, topics, self.wake)
@@ -123,7 +123,7 @@ class Channels:
         return None if self._histories is None else self._histories.find(name)
 
     def attach(self, soon: Soon, notify: Collection[str] = ()) -> None:
-        """From now on, subscribers are served in a thread of their own, when its turn ends.
+        """Serve subscribers in a thread of their own from now on, at the end of its turn.
 
         ``soon(call)`` makes ``call`` there at that time; ``notify``: the kinds of events that are
         published.
@@ -145,7 +145,7 @@ class Channels:
             self._histories.close()
 
     def check_open(self) -> None:
-        """Raises Closed."""
+        """Check that the process is not closing. Raises Closed."""
         if self._closed is not None:
             raise self._closed
 
@@ -166,7 +166,7 @@ class Channels:
         ]
 
     def all_unopened(self) -> list[Needed]:
-        """The same for all existing channels."""
+        """Return the histories of all existing channels that must still be opened."""
         histories = self._histories
         return [] if histories is None else [(name, False) for name in histories.unopened()]
 
@@ -180,7 +180,7 @@ class Channels:
                 self._histories.open(name, make=make)
 
     def follow(self, name: bytes) -> None:
-        """A history's log was opened: its subscribers get all of it from now on."""
+        """Deliver a history to its subscribers from now on: its log was opened."""
         with self.lock:
             history = self.history(name)
             if history is not None:
@@ -211,7 +211,7 @@ class Channels:
             self._routes.pop(name, None)
 
     def subscribe_pattern(self, subscriber: Subscriber, pattern: bytes) -> None:
-        """Raises InvalidName for a pattern that is too long."""
+        """Subscribe to a pattern. Raises InvalidName if it is too long."""
         if self.patterns.has(subscriber, pattern):
             return
         if pattern not in self._compiled:
@@ -257,7 +257,9 @@ class Channels:
             pass
 
     def leaving(self, subscriber: Subscriber) -> Iterator[None]:
-        """The same, one subscription at a time: others may hold the lock in between."""
+        """Unsubscribe from everything, one at a time, so that others may hold the lock
+        in between.
+        """
         for name in self.names.names(subscriber):
             self.unsubscribe(subscriber, name)
             yield
@@ -304,21 +306,23 @@ class Channels:
         self._beside = beside
 
     def coming(self, receiver: Receiver) -> None:
-        """A further receiver is about to get other messages, or no more."""
+        """Note that a further receiver is about to get other messages, or no more."""
         self._end_turn_for(receiver)
 
     def forget_routes(self) -> None:
-        """All routes must be found again."""
+        """Forget all routes, which must be found again."""
         self._routes.clear()
         self._levels.clear()
         self._in_levels = self._route_receivers = 0
 
     def forget_route(self, channel: bytes) -> None:
-        """The same for one channel."""
+        """Forget the route of one channel."""
         self._routes.pop(channel, None)
 
     def forget_level(self, level: bytes) -> None:
-        """The same for channels with this text before their first slash, or as their whole name."""
+        """Forget the routes of channels with this text before the first slash, or as their whole
+        name.
+        """
         names = self._levels.pop(level, None)
         if names is not None:
             self._in_levels -= len(names)
@@ -459,7 +463,7 @@ class Channels:
             self._soon(self.end_turn)
 
     def settle_elsewhere(self) -> None:
-        """The same for a publisher in another thread than the subscribers'."""
+        """Settle for a publisher in another thread than the subscribers'."""
         if self._soon is None:
             self.flush()
         else:
@@ -705,7 +709,9 @@ class Channels:
         return bool(self._under_way)
 
     def held_up(self, wake: Callable[[], object]) -> bool:
-        """Whether so many deliveries are pending that publishers wait, to be woken."""
+        """Whether too many deliveries are pending, so that publishers must wait until they are
+        woken.
+        """
         if not self._under_way:
             return False
         self._after[wake] = None

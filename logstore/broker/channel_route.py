@@ -59,7 +59,7 @@ def route_of(
     beside: Iterable[tuple[Form, Receiver]] = (),
     match: Match | None = None,
 ) -> Route:
-    """``beside``: those that get its messages in these forms, for ``match``."""
+    """Return a route. ``beside``: receivers that get messages in these forms, for ``match``."""
     alike: dict[tuple[Form, tuple[Match, ...]], list[Receiver]] = {}
     for subscriber, why in matches.items():
         alike.setdefault((subscriber.form, why), []).append(subscriber)
@@ -86,7 +86,9 @@ def route_beside(
     history: History | None,
     beside: Sequence[tuple[Form, Receiver]],
 ) -> Route:
-    """Those who are beside get nothing of a history: they have no place in it."""
+    """Return a route with receivers beside it. If there is a history, they get only new
+    messages.
+    """
     match = Match(channel)
     if history is None:
         return route_of(matches, beside, match)
@@ -126,14 +128,14 @@ class HandOut:
         places: Callable[[], dict[Receiver, int]],
         kept: Kept | None = None,
     ) -> None:
-        """``places()``: where each member stands among them; asked only if one can't wait."""
+        """``places()``: returns each member's place; called only if a member cannot wait."""
         self._chunk, self._kept = chunk, kept
         self._members, self._places = members, places
         self._at = 0
         self._early: set[Receiver] = set()
 
     def some(self, most: int) -> int:
-        """Hand it to so many more; how many of those are left."""
+        """Hand the chunk to ``most`` more members; return how many are left."""
         end = min(self._at + most, len(self._members))
         for member in self._members[self._at : end]:
             if member not in self._early:
@@ -147,7 +149,7 @@ class HandOut:
         return self._at == len(self._members)
 
     def now(self, member: Receiver) -> None:
-        """Hand it to this one before its turn, if it is a member that has not got it."""
+        """Hand the chunk to this member before its turn, if it is one and has not got it."""
         place = self._places().get(member, -1)
         if place >= self._at and member not in self._early:
             self._early.add(member)

@@ -22,20 +22,20 @@ class Chore(Protocol):
     """Something that is done periodically until it is joined. From any thread."""
 
     def hurry(self) -> None:
-        """It is due now."""
+        """Make the chore due now."""
 
     def join(self) -> None:
-        """Have it done no more; return when nobody is at it, but whoever calls this by doing it."""
+        """Stop the chore; return once no other thread runs it."""
 
 
 class Chores(Protocol):
     """Runs chores. From any thread."""
 
     def awake(self) -> Awake:
-        """For one consumer."""
+        """Return a new Awake for one consumer."""
 
     def begin(self, every_s: float, act: Callable[[], bool], name: str) -> Chore:
-        """Have ``act`` called every ``every_s`` seconds, until it gives False."""
+        """Call ``act`` every ``every_s`` seconds until it returns False."""
 
 
 class OwnThread:

@@ -76,7 +76,7 @@ class CommittedLog(LogView):
 
 
 def _without(batches: Sequence[Batch], aborted: AbortedBatches) -> Sequence[Batch]:
-    """The batches; those that were aborted without their records."""
+    """Return the batches, with aborted ones emptied of their records."""
     if not aborted:
         return batches
     return [rebatched(it, 0, b"") if it in aborted else it for it in batches]

@@ -38,13 +38,15 @@ class Membership(Protocol):
     def owning(
         self, places: Collection[TopicPartition]
     ) -> AbstractContextManager[Mapping[TopicPartition, str]]:
-        """A context in which none of these partitions moves to others; gives the topics' ids.
-        Raises Fenced.
+        """Return a context in which none of these partitions moves to other members.
+
+        It gives the topics' ids. Raises Fenced.
         """
 
     def decided(self, kept: Callable[[], None]) -> None:
-        """A transaction has committed offsets. ``kept`` returns once they are stored with the
-        group's.
+        """Note that a transaction has committed offsets.
+
+        ``kept`` returns once they are stored with the group's.
         """
 
     @property
@@ -490,7 +492,7 @@ class Consumer:
     def committing(
         self, offsets: Mapping[TopicPartition, int]
     ) -> Iterator[Mapping[TopicPartition, str]]:
-        """A context for a transaction that commits these offsets; gives the topics' ids.
+        """Return a context for a transaction that commits these offsets; it gives the topics' ids.
 
         Meanwhile, no one else commits for the consumer, or gets its partitions. Raises Fenced,
         Closed.
@@ -501,9 +503,10 @@ class Consumer:
             yield ids
 
     def committed(self, offsets: Mapping[TopicPartition, int], kept: Callable[[], None]) -> None:
-        """A transaction has committed, within ``committing``; ``kept`` as in Membership.decided.
+        """Note that a transaction has committed within ``committing``.
 
-        From now on the consumer does not commit in these partitions by itself.
+        ``kept``: as in ``Membership.decided``. From now on the consumer does not commit in these
+        partitions by itself.
         """
         assert self._membership is not None
         self._membership.decided(kept)
@@ -554,7 +557,7 @@ class Consumer:
             self._commit(last_done=last_done, all_=False)
 
     def lose_output(self, topic: str, error: BaseException) -> None:
-        """A producer of this store was closed with unwritten records: commit automatically no more.
+        """Stop committing automatically: a producer was closed with unwritten records.
 
         Lost output may have been made from finished records, so these must be delivered again.
         """

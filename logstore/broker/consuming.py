@@ -44,7 +44,7 @@ class Wish(NamedTuple):
     end: Start | None = None
 
     def check(self) -> None:
-        """Raises Refused; TypeError where a topic is no name."""
+        """Check the wish. Raises Refused; TypeError if a topic is not a name."""
         if not self.topics:
             raise Refused("a consumer needs a topic")
         given: Sequence[object] = self.topics
@@ -70,7 +70,7 @@ class Wish(NamedTuple):
     def positions(
         self, logs: Mapping[TopicPartition, Log], committed: Mapping[TopicPartition, int]
     ) -> dict[TopicPartition, int]:
-        """Where it begins in these logs. Raises OffsetBelowStart, OffsetAboveEnd, Refused."""
+        """Return where to begin in these logs. Raises OffsetBelowStart, OffsetAboveEnd, Refused."""
         return {
             place: self._committed(log, committed[place])
             if place in committed
@@ -92,7 +92,10 @@ class Consuming:
         settings: StoreSettings,
         flush: Callable[[], None],
     ) -> None:
-        """``topics()`` raises Closed, ``groups()`` ReadOnly, too. ``flush()``: before a commit."""
+        """``topics()`` may raise Closed, ``groups()`` also ReadOnly.
+
+        ``flush()`` is called before a commit.
+        """
         self._topics = topics
         self._groups = groups
         self._settings = settings
@@ -122,7 +125,7 @@ class Consuming:
         )
 
     def _member(self, wish: Wish, group: str, chores: Chores) -> Consumer:
-        """A consumer that shares the partitions with the others of its group."""
+        """Return a consumer that shares the partitions with other members of its group."""
         settings = self._settings
         member = EmbeddedMember(
             group,
@@ -157,7 +160,7 @@ class Consuming:
         return consumer
 
     def _opened(self, wish: Wish, places: Collection[Place], committed: Offsets) -> Opened:
-        """The logs of these partitions, and where a member of a group begins in them."""
+        """Return the logs of these partitions, and where a member of a group begins in them."""
         if not places:
             return Opened({}, {}, {}, {})
         topics = self._topics()

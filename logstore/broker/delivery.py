@@ -45,16 +45,16 @@ class Waits(Protocol):
     def page(self, log: bytes, first: Entry, most: int) -> tuple[Sequence[Entry], bool]: ...
     def moving(self, log: bytes) -> Moving | None: ...
     def index(self, log: bytes, put: Sequence[Entry], mark: int) -> None:
-        """Entries more, and a new mark."""
+        """Add entries, and set a new mark."""
 
     def moved(self, log: bytes, gone: Sequence[Entry], moving: Moving | None) -> None:
-        """Entries less, and what is under way now."""
+        """Remove entries, and set the move that is in progress."""
 
     def drop(self, log: bytes, gone: Sequence[Entry]) -> None:
-        """Entries less."""
+        """Remove entries."""
 
     def clip(self, log: bytes, gone: Sequence[Entry], mark: int) -> None:
-        """Entries less, and a lower mark."""
+        """Remove entries, and lower the mark."""
 
 
 class Waiting(NamedTuple):
@@ -65,7 +65,7 @@ class Waiting(NamedTuple):
 
 
 def entry_of(record: Record) -> tuple[Entry, bool]:
-    """When it is due; also whether that is at once since a header means nothing."""
+    """Return when the record is due, and whether that is at once because a header is illegal."""
     delay, deliver_at = None, None
     for name, value in record.headers:  # the last of a name counts, as in Kafka's clients
         if name == DELAY:
@@ -89,7 +89,7 @@ class Mover:
         waits: Waits,
         counted: ScheduleCounts,
     ) -> None:
-        """``rules``: of the target, as they are now."""
+        """``rules``: returns the present rules of the target."""
         self.failed: LogstoreError | None = None  # why it goes no further
         self.source = source
         self._key = key
@@ -105,13 +105,13 @@ class Mover:
 
     @property
     def waiting(self) -> int:
-        """How many wait, as far as the log was looked at."""
+        """The number of waiting records, as far as the log was looked at."""
         return sum(it.bit_count() for it in list(self._bits.values()))
 
     # Opening
 
     def open(self) -> None:
-        """See what is there, and finish what was under way. Raises LogstoreError."""
+        """Load the waiting entries, and finish an interrupted move. Raises LogstoreError."""
         self._mark = min(self._waits.mark(self._key), self.source.end)
         self._finish()
         lost: list[Entry] = []
@@ -130,7 +130,7 @@ class Mover:
             self._waits.clip(self._key, lost, self._mark)
 
     def _finish(self) -> None:
-        """Of an earlier process."""
+        """Finish a move that an earlier process has begun."""
         moving = self._waits.moving(self._key)
         if moving is not None:
             gone = moving.entries if self._has(moving) else ()
@@ -151,7 +151,9 @@ class Mover:
     # Looking at what came
 
     def look(self) -> bool:
-        """Look at what came to the log, some of it; whether there is more. Raises LogstoreError."""
+        """Look at some new records of the log; return whether there are more. Raises
+        LogstoreError.
+        """
         at = max(self._mark, self.source.start)
         if at >= self.source.safe:
             return False
@@ -197,13 +199,13 @@ class Mover:
     # Moving
 
     def next_ms(self) -> int | None:
-        """When the next one is due; None: nothing waits. Raises Failed."""
+        """Return when the next record is due; None: none waits. Raises Failed."""
         entries, _ = self._waits.page(self._key, Entry(0, 0), 1 + len(self._unreadable))
         good = (it.due_ms for it in entries if it.offset not in self._unreadable)
         return next(good, None)
 
     def move(self, now_ms: int) -> int:
-        """Move what is due, at most one batch; how many records. Raises LogstoreError."""
+        """Move due records, at most one batch; return how many. Raises LogstoreError."""
         if self.failed is not None:
             raise self.failed
         with self._lock:
@@ -219,7 +221,7 @@ class Mover:
             return len(records)
 
     def _due(self, now_ms: int) -> tuple[list[Waiting], list[Entry]]:
-        """What is to be moved now, in order; what is there no more."""
+        """Return the records to move now, in order, and the entries whose records are gone."""
         page, _ = self._waits.page(self._key, Entry(0, 0), MOVED_MAX + len(self._unreadable))
         due = [it for it in page if it.due_ms <= now_ms and it.offset not in self._unreadable]
         bytes_max = min(BATCH_BYTES, self._rules().settings.max_message_bytes)
@@ -279,7 +281,7 @@ class Mover:
     # What others ask
 
     def cancel(self, entry: Entry) -> bool:
-        """Take out one that waits; False: it does not, any more. Raises LogstoreError."""
+        """Cancel a waiting record; False: it no longer waits. Raises LogstoreError."""
         with self._lock:
             block, bit = entry.offset >> BLOCK_SHIFT, 1 << (entry.offset & BIT)
             if not self._bits.get(block, 0) & bit:
@@ -290,7 +292,7 @@ class Mover:
             return True
 
     def trim(self) -> bool:
-        """Let go of what was moved before the first that waits. Raises LogstoreError."""
+        """Delete the records before the first one that waits. Raises LogstoreError."""
         with self._lock:
             floor = self._mark
             if self._bits:

@@ -176,7 +176,7 @@ class EmbeddedMember:
         return strange | gone
 
     def check_owns(self, places: Collection[Place]) -> None:
-        """Raises Fenced if it does not own all of these, or may not own them for long."""
+        """Check that the member owns all of these, and will for a while. Raises Fenced."""
         seen = self._id, self._table.version(self.group)
         if self._looked != seen:  # else nothing has changed since
             entry = self._table.load(self.group)
@@ -212,7 +212,7 @@ class EmbeddedMember:
         step: Callable[[ConsumerGroup, int, Offsets], _T],
         topics: Iterable[str] = (),
     ) -> _T:
-        """One step on the group's table, after dead members were removed.
+        """Change the group's table in one step, after dead members were removed.
 
         ``topics`` are looked up again; the others are as members last saw them.
         """

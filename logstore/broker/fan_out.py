@@ -52,10 +52,11 @@ class FanOut:
         made: Callable[[bytes], object] = lambda name: None,
         reopen: Callable[[int, Callable[[Log], object]], object] = lambda number, then: None,
     ) -> None:
-        """``node``: what no other is called. ``soon``: at the end of a turn, from any thread.
+        """``node``: a unique name. ``soon``: schedules a call at the end of a turn, from any
+        thread.
 
-        ``made`` is told what another node has announced. ``reopen`` has another log opened, as
-        soon as that can be, in place of one that has failed.
+        ``made``: called with names that another node has announced. ``reopen``: opens another log,
+        as soon as possible, in place of one that has failed.
         """
         self.lost = 0  # messages that the logs did not take
         self._logs = list(logs)
@@ -80,7 +81,7 @@ class FanOut:
         channels.abroad_apart = partial(self.publish, apart=True)
 
     def close(self) -> None:
-        """Nothing leaves the node any more, nor comes."""
+        """Stop sending to other nodes, and receiving from them."""
         self._closed = True
         self._channels.abroad = self._channels.abroad_apart = None
         for stop in self._stops:
@@ -101,11 +102,11 @@ class FanOut:
         self._soon(self.end_turn)
 
     def _number(self, name: bytes) -> int:
-        """Of the log by which all goes that has this name."""
+        """Return the number of the log for messages and announcements of this name."""
         return crc32(name) % len(self._logs)
 
     def announce(self, name: bytes) -> None:
-        """The node has made what has this name."""
+        """Announce at the end of the turn that this node has created the named object."""
         with self._channels.lock:
             self._out.setdefault(self._number(name), []).append(self._announcement(name))
         self._soon(self.end_turn)
@@ -114,7 +115,9 @@ class FanOut:
         return None, name, ((FROM, self._node), (MADE, None)), self._clock()
 
     def announce_now(self, name: bytes, then: Callable[[LogstoreError | None], object]) -> None:
-        """The same at once; ``then`` is called when the others can read it, or with why not."""
+        """Announce the name at once; ``then`` is called when others can read it, or
+        with the error.
+        """
         its = self._logs[self._number(name)]
         told: list[bool] = []
         try:
@@ -136,7 +139,7 @@ class FanOut:
         look()
 
     def end_turn(self) -> None:
-        """Append what was published in it."""
+        """Append the messages that were published in this turn."""
         with self._channels.lock:
             out, self._out = self._out, {}
         for number, messages in out.items():
@@ -158,7 +161,7 @@ class FanOut:
     # Its logs
 
     def _check(self, number: int) -> bool:
-        """Whether a log is as it should be; else another one is to be opened."""
+        """Return whether a log is intact; if not, another one is opened."""
         try:
             self._logs[number].check_failure()
         except LogstoreError as error:
@@ -182,11 +185,11 @@ class FanOut:
     # In
 
     def _news(self) -> None:
-        """From any thread."""
+        """Schedule ``_look``. Called from any thread."""
         self._soon(self._look)
 
     def _look(self) -> None:
-        """There is news of some log."""
+        """Read the logs: one of them has news."""
         unsafe, left, first = Unsafe(), READ_BYTES, self._first
         with self._channels.lock:
             for number in (*range(first, len(self._logs)), *range(first)):
@@ -199,7 +202,7 @@ class FanOut:
             self._soon(self._look)
 
     def _pull(self, number: int, bytes_max: int, unsafe: Unsafe) -> int:
-        """How many bytes were read of this log; 0: there is no more now."""
+        """Read this log; return how many bytes; 0: there is no more now."""
         its = self._logs[number]
         if not self._check(number):
             return 0
@@ -223,8 +226,8 @@ class FanOut:
         return sum(it.size for it in batches)
 
     def _is_own(self, number: int, its: Log, offset: int) -> bool:
-        """Whether this node has appended what stands there, as far as it knows by now: so that it
-        need not be decoded.
+        """Return whether this node is known to have appended the batch there, so it need not be
+        decoded.
         """
         own = self._own[number]
         while own:

@@ -48,7 +48,7 @@ class Fresh(Generic[_T]):
             self._work(self._attempt, partial(self._looked, now))
 
     def forget(self) -> None:
-        """Something is other than it was looked at: whoever asks next is told of that."""
+        """Discard the last result: the next caller gets a new one."""
         self._until = None
 
     def _attempt(self) -> _T | LogstoreError:

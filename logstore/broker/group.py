@@ -218,7 +218,7 @@ def _opened(logs: Sequence[Held], number: int) -> Held | LogstoreError:
 
 
 def chosen(topic: str, count: int, partitions: Sequence[int] | None) -> list[int]:
-    """These partitions of a topic, each once; None: all of them.
+    """Return these partitions of a topic, each once; None: all of them.
 
     Raises UnknownPartition if one does not exist.
     """
@@ -266,5 +266,5 @@ def _partitions(row: bytes, names: Mapping[str, str]) -> tuple[TopicPartition, .
 
 
 def _named(held: Iterable[Place], names: Mapping[str, str]) -> tuple[TopicPartition, ...]:
-    """A member's partitions in topics that still exist."""
+    """Return a member's partitions, without those of deleted topics."""
     return tuple(sorted((names[topic], number) for topic, number in held if topic in names))

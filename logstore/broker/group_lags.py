@@ -43,7 +43,7 @@ class GroupLags:
     def __init__(
         self, topics: Topics, coordinator: Coordinator, work: Work, now: Callable[[], float]
     ) -> None:
-        """``now``: seconds of a clock that only goes forward."""
+        """``now``: returns seconds of a clock that only goes forward."""
         self._topics = topics
         self._coordinator = coordinator
         self._fresh = Fresh(self.look, Looked({}, {}), work, now)
@@ -55,7 +55,7 @@ class GroupLags:
         return self._fresh.last
 
     def look(self) -> Looked:
-        """All groups, in any thread; may take long. Raises Failed, CorruptStore."""
+        """Look at all groups; may take long. From any thread. Raises Failed, CorruptStore."""
         ends: dict[str, Sequence[Stands]] = {}
         kept = self._coordinator.kinds()
         groups = {
@@ -70,7 +70,7 @@ class GroupLags:
         return Looked(groups, readers)
 
     def one(self, name: str) -> Behind | None:
-        """One as it is now, in any thread; None: there is none of that name."""
+        """Return the group's present lag; None: there is no such group. From any thread."""
         return self._one(name, "", {})
 
     def _one(self, name: str, kind: str, ends: dict[str, Sequence[Stands]]) -> Behind | None:
@@ -96,7 +96,7 @@ class GroupLags:
         return Behind(name, group.kind, group.state, members, lags, total(lags.values()))
 
     def places(self, group: GroupDescription, it: MemberDescription) -> frozenset[TopicPartition]:
-        """What a member reads, as far as that can be known. From any thread."""
+        """Return the partitions that a member reads, as far as they are known. From any thread."""
         if group.kind == "classic":
             given = self._coordinator.given(it) if group.state == STABLE else None
             return given or frozenset()
@@ -114,16 +114,18 @@ class GroupLags:
             return ()
 
     def readers(self, topic: str) -> Sequence[str]:
-        """The groups that have committed an offset in it, as of the last look. From any thread."""
+        """Return the groups with a committed offset in the topic, as of the last look. From any
+        thread.
+        """
         return self.last.readers.get(topic, ())
 
 
 def lag_of(
     topic: str, committed: Mapping[TopicPartition, int], ends: Sequence[Stands]
 ) -> int | None:
-    """Records in all partitions of a topic that a group has not read; None: it is not known.
+    """Return how many records of a topic a group has not read; None: unknown.
 
-    One in which it has committed nothing counts as a whole, as in ``group.lags``.
+    A partition without a committed offset counts as a whole, as in ``group.lags``.
     """
     return total(
         None if stands is None
@@ -133,7 +135,7 @@ def lag_of(
 
 
 def total(lags: Iterable[int | None]) -> int | None:
-    """Of all; None where one is not known."""
+    """Return the sum of the lags; None if one is unknown."""
     found = 0
     for lag in lags:
         if lag is None:

@@ -41,12 +41,12 @@ class Handles:
             handle.forked(error)
 
     def check_open(self) -> None:
-        """Raises Closed, Forked."""
+        """Check that the store is open. Raises Closed, Forked."""
         if self._closed:
             raise self._forked or Closed(f"{self._path}: the store is closed")
 
     def producer(self, topic: Topic, batch_bytes: int, compression: str | None) -> Producer:
-        """Raises InvalidSetting."""
+        """Return a new producer. Raises InvalidSetting."""
         closed = partial(self._producer_closed, topic.name)
         return self._keep(Producer(topic, batch_bytes, compression, closed), self._producers)
 
@@ -57,15 +57,17 @@ class Handles:
         self._producers.discard(producer)  # last: until then a commit finds it
 
     def flush_producers(self) -> None:
-        """Wait until all that was sent is synced. Raises StorageFull, LogFailed, Forked."""
+        """Wait until all sent records are synced. Raises StorageFull, LogFailed, Forked."""
         flush_all(list(self._producers))
 
     def consumer(self, consumer: Consumer) -> Consumer:
-        """The same, which is closed with the store now."""
+        """Register the consumer, which is closed with the store, and return it."""
         return self._keep(consumer, self._consumers)
 
     def listener(self, listen: Callable[[Callable[[Listener], None]], Listener]) -> Listener:
-        """What ``listen(forget)`` makes, closed with the store unless it is forgotten before."""
+        """Return what ``listen(forget)`` makes; it is closed with the store unless forgotten
+        before.
+        """
         return self._keep(listen(self._listeners.discard), self._listeners)
 
     def _keep(self, handle: _Handle, handles: MutableSet[_Handle]) -> _Handle:
@@ -78,7 +80,7 @@ class Handles:
         raise AssertionError("what is closed is not opened again")
 
     def shut(self) -> list[Callable[[], None]] | None:
-        """Hand out no more: the store is closed. What closes the others; None: it was closed.
+        """Mark the store as closed; return the calls that close all handles; None: it was closed.
 
         A consumer leaves its group; the record that it handed out last is not done.
         """
@@ -93,7 +95,7 @@ class Handles:
 
 
 def close_all(closings: list[Callable[[], None]]) -> LogstoreError | None:
-    """Call each of them, whatever the others come to; the first that went wrong."""
+    """Call each of them, whatever the others raise; return the first error."""
     failures: list[LogstoreError] = []
     for close in closings:
         try:

@@ -44,8 +44,9 @@ def records_at(source: Log, those: Sequence[int]) -> dict[int, Record | None]:
 def looked_up(
     source: Log, those: Sequence[int]
 ) -> Iterator[tuple[Sequence[int], Mapping[int, Record | None]]]:
-    """The same, batch by batch: some of these offsets, ascending, and what ``records_at`` has of
-    them. All of them come.
+    """Look up the records of ascending offsets, batch by batch; yields as ``records_at``.
+
+    Each part is some of the offsets and their records. All offsets are covered.
     """
     offsets = sorted(those)
     while offsets:

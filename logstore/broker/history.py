@@ -146,7 +146,7 @@ class History:
         return self.topic.at_hand(0) in (self._whole, None)
 
     def skip(self) -> None:
-        """There are no subscribers: pass over the records."""
+        """Pass over the records: there are no subscribers."""
         self.next = self.log.safe
 
     def place(self, start: int | datetime) -> int:
@@ -264,7 +264,9 @@ class Histories:
         return None if topic is None else self._add(name, topic)
 
     def make(self, name: bytes) -> History | None:
-        """The same; creates a missing topic. Raises InvalidName, Failed, ReadOnly."""
+        """Find the history of a channel; creates a missing topic. Raises InvalidName, Failed,
+        ReadOnly.
+        """
         refusal = self._refused.pop(name, None)
         if refusal is not None:
             raise refusal

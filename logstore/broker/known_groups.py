@@ -18,9 +18,10 @@ class KnownGroups:
         topics: Callable[[], OpenedTopics],
         deleted: Callable[[str], object] = lambda name: None,
     ) -> None:
-        """``table()``: None where there is no catalogue. Both raise Closed once the store is.
+        """``table()`` returns None without a catalogue. It and ``topics()`` raise Closed after a
+        close.
 
-        ``deleted``: is told of groups that were deleted from here.
+        ``deleted``: called with groups that were deleted here.
         """
         self._deleted = deleted
         self._path = path
@@ -28,7 +29,7 @@ class KnownGroups:
         self._topics = topics
 
     def table(self) -> Groups:
-        """What is kept of them. Raises Closed; ReadOnly where there is no catalogue."""
+        """Return the stored groups. Raises Closed; ReadOnly without a catalogue."""
         table = self._table()
         if table is None:
             raise ReadOnly(f"{self._path}: the directory has no catalogue, and so no groups")

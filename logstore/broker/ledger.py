@@ -73,7 +73,7 @@ class Ledger:
         expiration_ms: int,
         repeats: "Callable[[TopicSettings], Repeats] | None" = None,
     ) -> None:
-        """``repeats`` makes what keeps repeats out, where a topic's settings ask for it."""
+        """``repeats``: makes a topic's deduplication, if its settings ask for it."""
         self.repeats: Repeats | None = None
         self._make_repeats = repeats
         self._clock = clock
@@ -83,7 +83,7 @@ class Ledger:
         self._frozen: Callable[[], bytes] | None = None
 
     def check(self, batch: Batch) -> int | None:
-        """None if the batch is the next of its producer; its offset if it is here already.
+        """Return the batch's offset if it was appended before; None: it is the producer's next one.
 
         Raises OutOfSequence, OfEndedTransaction, FencedProducer.
         """
@@ -120,7 +120,7 @@ class Ledger:
         return None
 
     def knows(self, producer_id: int) -> bool:
-        """Whether the producer has written here, and is not expired."""
+        """Return whether the producer has written here and has not expired."""
         return self._known(producer_id) is not None
 
     def _known(self, producer_id: int) -> Known | None:
@@ -131,11 +131,11 @@ class Ledger:
         return None if expired and not self._stays(producer_id) else known
 
     def _stays(self, producer_id: int) -> bool:
-        """Whether it is remembered, however long it is silent."""
+        """Return whether the producer is remembered however long it is silent."""
         return producer_id in self._open or producer_id == NUMBERED_PRODUCER
 
     def producers(self) -> Iterator[tuple[int, Known]]:
-        """Every client's that is not expired."""
+        """Yield the producers of clients that have not expired."""
         for producer_id in list(self._producers):
             known = self._known(producer_id)
             if known is not None and producer_id != NUMBERED_PRODUCER:
@@ -143,7 +143,7 @@ class Ledger:
 
     @property
     def numbered(self) -> tuple[int, int] | None:
-        """Epoch and base sequence of the last batch that a held transaction brought."""
+        """The epoch and base sequence of the last batch from a held transaction."""
         known = self._producers.get(NUMBERED_PRODUCER)
         return None if known is None else (known.epoch, known.sent[-1].first_sequence)
 
@@ -155,7 +155,7 @@ class Ledger:
 
     @property
     def holder(self) -> tuple[int, int] | None:
-        """The producer of the earliest open transaction, and where that begins. In any thread."""
+        """The producer and offset of the earliest open transaction. From any thread."""
         while True:
             try:
                 return next(iter(self._open.items()), None)
@@ -215,7 +215,7 @@ class Ledger:
         return None
 
     def _ended(self, batch: Batch, base_offset: int) -> Aborted | None:
-        """The marker of a transaction, which may have nothing here."""
+        """Note a transaction's marker; the transaction may have no records here."""
         outcome = outcome_of(batch)
         if outcome is None:
             return None
@@ -238,7 +238,7 @@ class Ledger:
         return Aborted(batch.producer_id, first, base_offset, stable)
 
     def _forget_one(self) -> None:
-        """The one not heard of for longest, but for those that stay."""
+        """Forget the producer that was silent longest, except those that stay."""
         for producer_id in self._producers:
             if not self._stays(producer_id):
                 del self._producers[producer_id]
@@ -299,15 +299,15 @@ class Ledger:
 
 
 def producers_of(log: Log) -> Ledger | None:
-    """What a topic's log remembers of its producers; None in a process that only reads it.
+    """Return the notes on producers of a topic's log; None in a process that only reads it.
 
-    The kind of a log says which notes it has: a topic's has these and no others (``store.py``).
+    The kind of a log determines its notes: a topic's has these and no others (``store.py``).
     """
     return cast("Ledger | None", log.notes)
 
 
 def once(log: Log, batch: Batch) -> Batch:
-    """The batch, looked into where the log keeps repeats out: appending it takes no longer then.
+    """Prepare the batch if the log has deduplication, so that appending it takes no longer.
 
     It may take long. Raises CorruptBatch.
     """
@@ -317,12 +317,12 @@ def once(log: Log, batch: Batch) -> Batch:
 
 
 def ids_in(batch: Batch) -> int:
-    """The records whose ids ``once`` has looked at."""
+    """Return the number of records whose ids ``once`` has looked at."""
     return len(getattr(batch, "ids", ()))
 
 
 def last_sequence(batch: Batch) -> int:
-    """Sequences go on at 0 after 2**31 - 1."""
+    """Return the last sequence of a batch; sequences wrap to 0 after 2**31 - 1."""
     return (batch.base_sequence + batch.last_offset_delta) & SEQUENCE_MAX
 
 

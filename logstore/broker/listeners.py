@@ -24,7 +24,7 @@ class Form(Protocol):
         """The common beginning of all messages for this match."""
 
     def chunk(self, openings: Sequence[Opening], payloads: Sequence[bytes]) -> Chunk:
-        """A chunk with each payload in turn, once for each opening."""
+        """Return a chunk with each payload in turn, once for each opening."""
 
     def join(self, chunks: Sequence[Chunk]) -> Chunk:
         """Join several chunks."""
@@ -37,7 +37,7 @@ class Receiver(Protocol):
         """Accept these in order, immediately; raises nothing. Called with the lock held."""
 
     def deliver_kept(self, chunk: Chunk, kept: Kept) -> None:
-        """The same; it may skip them, and read them from the history later."""
+        """Deliver a chunk of a history; the receiver may skip it and read it there later."""
 
 
 class Subscriber(Receiver, Protocol):
@@ -65,4 +65,4 @@ class Beside(Protocol):
         """Whether ``others`` delays no one."""
 
     def searching(self, channel: bytes) -> Generator[int, None, Others | None]:
-        """The same, a part at a time; yields units of work."""
+        """Find the receivers of a channel in steps; yields units of work."""

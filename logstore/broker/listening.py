@@ -173,7 +173,7 @@ class Channel:
 
     @staticmethod
     def check(payload: bytes) -> None:
-        """Raises TypeError for an invalid payload."""
+        """Check a payload. Raises TypeError."""
         if not isinstance(payload, bytes):
             raise TypeError(f"a payload is bytes, not {type(payload).__name__}")
 
@@ -196,5 +196,5 @@ class Channel:
         return receivers, unsafe
 
     def subscribe(self) -> Listener:
-        """A listener for messages published from now on. Raises Closed."""
+        """Return a listener for messages published from now on. Raises Closed."""
         return self._listen(self.name)

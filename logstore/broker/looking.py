@@ -34,11 +34,11 @@ class LookedFor:
 
     @property
     def everything(self) -> bool:
-        """Whether any record will do."""
+        """Whether every record matches."""
         return self.key is None and self.text is None and self.header is None
 
     def matches(self, record: Record) -> bool:
-        """Whether this is one."""
+        """Whether the record matches."""
         if self.key is not None and record.key != self.key:
             return False
         if self.header is not None and not _has(record, self.header):
@@ -46,9 +46,9 @@ class LookedFor:
         return self.text is None or _says(record, self.text)
 
     def may_match(self, batch: Batch) -> bool:
-        """Whether one of its records may be one: not where the bytes looked for are nowhere in it.
+        """Whether a record of the batch may match; False if the searched bytes do not occur in it.
 
-        Of a batch that is damaged one may: whoever decodes it says what is wrong.
+        True for a damaged batch: the caller that decodes it reports the damage.
         """
         needles = self._needles()
         if not needles:
@@ -61,14 +61,14 @@ class LookedFor:
         return data is None or all(needle in data for needle in needles)
 
     def _needles(self) -> Sequence[bytes]:
-        """Bytes that stand in a row in a batch that holds such a record."""
+        """Return byte strings that occur in every batch with a matching record."""
         header = self.header
         named = () if header is None else (_name_bytes(header.name), header.value)
         return [it for it in (self.key, self.text, *named) if it]
 
 
 def _opened(batch: Batch) -> bytes | None:
-    """Its records' bytes; None: they are too many to be had at once. Raises CorruptBatch."""
+    """Return the bytes of the batch's records; None: they are too large. Raises CorruptBatch."""
     if not batch.compression:
         return bytes(batch.data)
     found, size = [], 0

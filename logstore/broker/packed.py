@@ -11,7 +11,7 @@ _SHORT = [bytes((n,)) for n in range(128)]
 
 
 def packed(number: int) -> bytes:
-    """``number``, from 0 to ``NUMBER_MAX``, in 1 to 9 bytes."""
+    """Encode ``number``, from 0 to ``NUMBER_MAX``, in 1 to 9 bytes."""
     assert 0 <= number <= NUMBER_MAX, number
     if number < 128:
         return _SHORT[number]
@@ -29,17 +29,17 @@ class Packed:
     __slots__ = ("_at", "_data", "_what")
 
     def __init__(self, data: bytes, what: str) -> None:
-        """``what`` is said to be damaged where the bytes make no sense."""
+        """``what``: names the data in errors."""
         self._data = data
         self._what = what
         self._at = 0
 
     def __bool__(self) -> bool:
-        """Whether anything is left."""
+        """Whether any bytes are left."""
         return self._at < len(self._data)
 
     def byte(self) -> int:
-        """The next byte."""
+        """Read one byte."""
         at = self._at
         if at >= len(self._data):
             raise self.damaged("is cut off")
@@ -47,7 +47,7 @@ class Packed:
         return self._data[at]
 
     def number(self) -> int:
-        """A number that ``packed`` gave, in its shortest form."""
+        """Read a number that ``packed`` encoded, in its shortest form."""
         at, data = self._at, self._data
         if at < len(data) and data[at] < 0x80:  # nearly all of them
             self._at = at + 1
@@ -69,12 +69,12 @@ class Packed:
         raise self.damaged(f"has a number longer than {_BYTES_MAX} bytes at byte {at}")
 
     def rest(self) -> bytes:
-        """All that is left."""
+        """Read all remaining bytes."""
         at, self._at = self._at, len(self._data)
         return self._data[at:]
 
     def bytes(self, size: int) -> bytes:
-        """The next ``size`` bytes."""
+        """Read ``size`` bytes."""
         at = self._at
         if size > len(self._data) - at:
             raise self.damaged("is cut off")
@@ -82,5 +82,5 @@ class Packed:
         return self._data[at : at + size]
 
     def damaged(self, how: str) -> CorruptStore:
-        """What to raise: ``how`` the bytes make no sense."""
+        """Return the error to raise; ``how``: what is wrong with the data."""
         return CorruptStore(f"{self._what} {how}: restore the store from a backup")

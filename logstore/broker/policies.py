@@ -53,7 +53,7 @@ def policy_given(name: str, row: Mapping[str, Any]) -> Policy:
 
 
 def policy_row(policy: Policy) -> dict[str, Any]:
-    """The reverse, with its name."""
+    """Return a policy as a row, with its name."""
     return {
         "name": policy.name, "pattern": policy.pattern, "apply-to": policy.apply_to,
         "definition": dict(policy.definition), "priority": policy.priority,
@@ -106,7 +106,7 @@ def _one_of(*values: object) -> _Check:
 
 
 def is_age(value: object) -> bool:
-    """``7D``: a number with Y, M, D, h, m or s, as streams have it."""
+    """Whether this is an age such as ``7D``: a number with Y, M, D, h, m or s, as for streams."""
     return (
         isinstance(value, str)
         and value[-1:] in tuple("YMDhms")
@@ -117,7 +117,9 @@ def is_age(value: object) -> bool:
 
 
 def _anything(value: Any) -> bool:  # noqa: ANN401
-    """Of what means nothing here: a text, a number, a flag, or a list of texts."""
+    """Whether the value of a setting without effect is legal: text, number, flag or
+    list of texts.
+    """
     if isinstance(value, list):
         return len(value) <= ITEMS_MAX and all(map(_text, value))
     return _text(value) or isinstance(value, bool) or _is_number(value, -NUMBER_MAX)
@@ -216,7 +218,9 @@ NOT_OF: Final[Mapping[str, frozenset[str]]] = {
 
 
 def check(policy: Policy) -> Policy:
-    """The same, if it can be. Raises InvalidPolicy with the first fault, as RabbitMQ says it."""
+    """Check a policy, and return it. Raises InvalidPolicy with the first fault, in RabbitMQ's
+    words.
+    """
     _check_name(policy.name)
     _check_frame(policy)
     _check_definition(policy.name, policy.definition)
@@ -280,7 +284,7 @@ def _check_definition(name: str, definition: Any) -> None:  # noqa: ANN401
 
 
 def without_unknown(policy: Policy) -> tuple[Policy, list[str]]:
-    """It without settings that mean nothing anywhere here; which those are."""
+    """Return the policy without unknown settings, and the names of these."""
     known = {
         key: value for key, value in policy.definition.items()
         if key in SETTINGS or key in WITHOUT_EFFECT
@@ -290,7 +294,7 @@ def without_unknown(policy: Policy) -> tuple[Policy, list[str]]:
 
 
 def erlang(value: object) -> str:
-    """A value of JSON as RabbitMQ's messages show it."""
+    """Return a JSON value as RabbitMQ's messages show it."""
     match value:
         case None:
             return "null"
@@ -307,7 +311,7 @@ def erlang(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """A value that was given, short, as people wrote it."""
+    """Return a given value, shortened, as it was written."""
     text = "null" if value is None else str(value)
     return repr(text[:60]) if isinstance(value, str) else text[:60]
 
@@ -335,17 +339,17 @@ class Policies:
         return len(self.by_name)
 
     def __iter__(self) -> Iterator[Policy]:
-        """By priority, the highest first; then by name."""
+        """Iterate over the policies, by descending priority, then by name."""
         return iter(sorted(self.by_name.values(), key=_order))
 
     def put(self, *policies: Policy) -> None:
-        """In the place of those of their names."""
+        """Set policies, which replace others of the same names."""
         for policy in policies:
             self.by_name[policy.name] = policy
         self._sort()
 
     def remove(self, name: str) -> None:
-        """One that is there."""
+        """Remove an existing policy."""
         del self.by_name[name]
         self._sort()
 
@@ -370,14 +374,14 @@ class Policies:
         }  # fmt: skip
 
     def of_queue(self, name: bytes, kind: str) -> Policy | None:
-        """The one that counts for a queue of this type; an unknown one is classic."""
+        """Return the policy for a queue of this type; an unknown type counts as classic."""
         if not self.by_name:
             return None
         those = self._for_queues.get(kind)
         return _first(self._for_queues[CLASSIC] if those is None else those, name)
 
     def of_exchange(self, name: bytes) -> Policy | None:
-        """The one that counts for an exchange."""
+        """Return the policy for an exchange."""
         return _first(self._for_exchanges, name)
 
 

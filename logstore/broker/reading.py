@@ -50,8 +50,7 @@ class Chunk(NamedTuple):
 
 
 def skip_of(on_damage: OnDamage) -> Skip | None:
-    """What happens at a damaged batch: None stops there, otherwise a function is called and reading
-    continues.
+    """Return the call for damaged batches, after which reading continues; None: reading stops.
 
     ``"skip"`` logs a line (logger ``logstore.reading``). Raises Refused for another word.
     """
@@ -174,7 +173,9 @@ def _held(batches: Sequence[Batch]) -> int:
 
 
 def records_of(log: Log, place: TopicPartition, batches: Sequence[Batch], at: int) -> list[Record]:
-    """All records of these batches from ``at`` on. Raises CorruptBatch as ``chunks`` does."""
+    """Return all records of these batches from ``at`` on. Raises CorruptBatch as
+    ``chunks`` does.
+    """
     return [record for chunk in of_batches(log, place, batches, at) for record in chunk.records]
 
 

@@ -22,7 +22,7 @@ def records_between(
     to_ms: int | None,
     skip: Skip | None = None,
 ) -> Iterator[Record]:
-    """A partition's records with ``from_ms <= timestamp < to_ms``, in the order of their offsets.
+    """Yield a partition's records with ``from_ms <= timestamp < to_ms``, in the order of offsets.
 
     Reads up to the end at the time of the call: a late record may have a lower timestamp than
     records before it, so only the end shows that there are no more. Raises Damaged at a batch that

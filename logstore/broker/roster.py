@@ -30,11 +30,11 @@ class Roster:
         return self._by_name.get(name, ())
 
     def count(self, name: bytes) -> int:
-        """How many listen to this name."""
+        """Return how many members listen to this name."""
         return len(self._by_name.get(name, ()))
 
     def names(self, subscriber: Subscriber) -> list[bytes]:
-        """What it listens to, in the order in which it began to."""
+        """Return the names that the member listens to, in the order in which it began to."""
         return list(self._by_subscriber.get(subscriber, ()))
 
     def names_count(self, subscriber: Subscriber) -> int:

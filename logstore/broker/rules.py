@@ -158,7 +158,7 @@ class Rules:
 
 
 def check_partition(topic: str, partitions: Sized, number: int) -> None:
-    """Raises UnknownPartition."""
+    """Check the number of a partition. Raises UnknownPartition."""
     if not 0 <= number < len(partitions):
         raise UnknownPartition(
             f"topic {topic!r} has no partition {number}, only 0 to {len(partitions) - 1}"

@@ -97,14 +97,14 @@ class _Side(Protocol[T]):
     def done(self) -> bool: ...
     @property
     def position(self) -> int:
-        """Where to go on: an offset."""
+        """The offset at which to go on."""
 
     @property
     def span(self) -> int:
-        """Offsets that are left to be looked at."""
+        """The number of offsets that are still to be looked at."""
 
     def scan(self, rows_max: int) -> Iterator[None]:
-        """Look at some more; ``rows`` are empty before. Raises LogstoreError.
+        """Look at some more records; ``rows`` must be empty before. Raises LogstoreError.
 
         It may be left for a while wherever it yields: a batch may hold millions of records.
         """
@@ -246,9 +246,9 @@ class _Aim(NamedTuple, Generic[T]):
 def _pieces(
     log: Log, place: TopicPartition, at: int, bytes_max: int, aim: _Aim[T], low: int | None = None
 ) -> Iterator[_Piece]:
-    """What one read from ``at`` gives; with ``low`` the first batch from there on, not from ``at``.
+    """Yield the batches of one read from ``at``; with ``low`` the first batch begins there.
 
-    What is damaged is left out, and told of. Raises Failed, UnknownPartition.
+    Damaged batches are left out, and counted. Raises Failed, UnknownPartition.
     """
 
     def skip(error: CorruptBatch) -> None:
@@ -294,9 +294,9 @@ class Search(Generic[T]):
         end: Place,
         back: bool = False,
     ) -> None:
-        """Of these partitions between ``begin`` and ``end``, both within what the log holds then.
+        """Search these partitions between ``begin`` and ``end``, both within the present log.
 
-        ``back``: the newest first. ``limit``: of hits, at least 1.
+        ``back``: the newest records first. ``limit``: the number of hits, at least 1.
         """
         self.counts = Counts()
         self.left = limit
@@ -316,27 +316,27 @@ class Search(Generic[T]):
 
     @property
     def opened(self) -> bool:
-        """Whether it knows where to look: before, it can't be gone on with later."""
+        """Whether all partitions are open. Before that the search cannot be continued later."""
         return not self._unopened
 
     @property
     def over(self) -> bool:
-        """Whether there is nothing more to be done."""
+        """Whether the search is complete."""
         return not self.left or (self.opened and not self.more)
 
     @property
     def more(self) -> bool:
-        """Whether something is left for who goes on."""
+        """Whether a continued search would find anything to do."""
         return bool(self._due or self._holding or self._at_work)
 
     @property
     def halfway(self) -> bool:
-        """Whether it is in the middle of a batch: who leaves it there may not get on at all."""
+        """Whether the search is in the middle of a batch; if it ends there it may never get on."""
         return self._at_work is not None
 
     @property
     def share(self) -> float:
-        """How much of it is done, from 0 to 1, by offsets."""
+        """The share that is done, from 0 to 1, by offsets."""
         if not self.opened:
             return 0.0
         left = sum(self._sides[number].span for _, number in self._due)
@@ -345,7 +345,7 @@ class Search(Generic[T]):
         return 1 - left / self._spans if self._spans else 1.0
 
     def positions(self) -> dict[int, int]:
-        """Where to go on in each partition: hits that were not given yet come again."""
+        """Return where to go on in each partition; hits that were not returned are found again."""
         return {number: side.position for number, side in self._sides.items()}
 
     # Looking
@@ -371,7 +371,7 @@ class Search(Generic[T]):
         return found
 
     def rest(self) -> list[Hit[T]]:
-        """What was found and waits, for who does not go on."""
+        """Return the hits that were found and not returned, for a caller that does not go on."""
         found: list[Hit[T]] = []
         self._give(found, inf)
         return found
@@ -399,7 +399,7 @@ class Search(Generic[T]):
             heapq.heappush(self._due, (side.bound, number))
 
     def _scan(self, go_on: Callable[[], bool]) -> bool:
-        """Look at some more of the partition that is the least far; whether that is done."""
+        """Look at more of the partition that is furthest behind; return whether all is done."""
         if self._at_work is None:
             if not self._due:
                 return True
@@ -424,7 +424,7 @@ class Search(Generic[T]):
         return True
 
     def _give(self, found: list[Hit[T]], bound: float) -> None:
-        """Those that come before whatever may still be found."""
+        """Add the hits that come before any that may still be found."""
         while self.left and self._holding and self._holding[0][0] <= bound:
             _, number = heapq.heappop(self._holding)
             rows = self._sides[number].rows
@@ -442,13 +442,16 @@ _CURSOR: Final = re.compile(r"[<>](\d{1,9}:\d{1,19}(,\d{1,9}:\d{1,19})*)?", re.A
 
 
 def cursor(positions: Mapping[int, int], *, back: bool) -> str:
-    """``>0:123,1:45``: forward from offset 123 of partition 0; ``<`` : backward from below it."""
+    """Return a cursor such as ``>0:123,1:45``.
+
+    ``>``: forward from offset 123 of partition 0; ``<``: backward from below it.
+    """
     places = ",".join(f"{number}:{offset}" for number, offset in positions.items())
     return f"{BACKWARD if back else FORWARD}{places}"
 
 
 def parsed_cursor(text: str) -> tuple[dict[int, int], bool]:
-    """The reverse: positions, and whether it goes backward. Raises Refused."""
+    """Parse a cursor: return positions, and whether it goes backward. Raises Refused."""
     if not _CURSOR.fullmatch(text):
         raise Refused(f"cursor {text[:40]!r}: use one that a search has given")
     pairs = (it.split(":") for it in text[1:].split(",") if it)

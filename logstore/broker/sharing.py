@@ -56,7 +56,7 @@ class Sharing:
         metadata_bytes_max: int,
         chores: Chores = OWN_THREADS,
     ) -> None:
-        """``opened(places, committed)``: those of them that are there, ready to be read."""
+        """``opened(places, committed)``: returns the partitions that exist, ready to be read."""
         self._member = member
         self._opened = opened
         self._metadata_bytes_max = metadata_bytes_max

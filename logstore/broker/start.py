@@ -52,25 +52,25 @@ def offset_of(log: Held, start: Start, *, damaged: bool = False) -> int:
 
 
 def start_of(log: Held, place: TopicPartition, starts: Starts, *, damaged: bool = False) -> int:
-    """The offset to begin at, as ``offset_of``; of offsets for partitions, the one of ``place``."""
+    """Return the offset to begin at, as ``offset_of``; from a mapping, the one of ``place``."""
     if isinstance(starts, Mapping):
         return check_offset(log, starts.get(place, log.start))
     return offset_of(log, starts, damaged=damaged)
 
 
 def end_of(log: Held, end: Start, *, damaged: bool = False) -> int:
-    """The offset to end at, as ``offset_of``; a log may begin behind it, or end before it."""
+    """Return the offset to end at, as ``offset_of``; a log may begin after it, or end before it."""
     return end if isinstance(end, int) else offset_of(log, end, damaged=damaged)
 
 
 def time_ms(moment: datetime) -> int:
-    """Since 1970; without zone it is UTC."""
+    """Return the time in ms since 1970; a datetime without a zone is UTC."""
     zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return -((_EPOCH - zoned) // _MS)  # rounded up: nothing before it is wanted
 
 
 def check_offset(log: Held, offset: int) -> int:
-    """The same offset, if reading can begin there. Raises OffsetBelowStart, OffsetAboveEnd."""
+    """Check that reading can begin there; return it. Raises OffsetBelowStart, OffsetAboveEnd."""
     if offset < log.start:
         raise OffsetBelowStart(
             f"{log.name}: offset {offset} is below the start, {log.start}: those records are gone"
@@ -81,13 +81,13 @@ def check_offset(log: Held, offset: int) -> int:
 
 
 def check_on_out_of_range(word: str) -> None:
-    """Raises Refused."""
+    """Check the word. Raises Refused."""
     if word not in _ON_OUT_OF_RANGE:
         raise Refused(f"on_out_of_range {word!r}: must be one of {', '.join(_ON_OUT_OF_RANGE)}")
 
 
 def narrowed(error: OffsetOutOfRange, group: str | None) -> OffsetOutOfRange:
-    """The same, with what moves the group in this partition and leaves the others alone."""
+    """Return the error with the command that moves the group in this partition only."""
     from shlex import quote  # rarely used
 
     if group is None:
@@ -100,14 +100,17 @@ def narrowed(error: OffsetOutOfRange, group: str | None) -> OffsetOutOfRange:
 
 
 def is_in_range(log: Held, offset: int) -> bool:
-    """Whether a group that has committed this can go on there."""
+    """Whether a group with this committed offset can go on there."""
     return log.start <= offset <= log.end
 
 
 def committed_offset(
     log: Held, offset: int, group: str | None, on_out_of_range: OnOutOfRange
 ) -> int:
-    """Where a group that has committed this goes on. Raises OffsetOutOfRange, for "stop"."""
+    """Return where a group with this committed offset goes on.
+
+    Raises OffsetOutOfRange, for "stop".
+    """
     try:
         return check_offset(log, offset)
     except OffsetOutOfRange as error:
@@ -117,7 +120,7 @@ def committed_offset(
 
 
 def moved_to(log: Held, error: OffsetOutOfRange, to: Literal["earliest", "latest"]) -> int:
-    """The offset to go on from; a line is logged."""
+    """Return the offset to go on from, and log a line."""
     after = offset_of(log, to)
     _log.warning("%s; going on at the %s, %d", error, to, after)
     return after

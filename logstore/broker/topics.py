@@ -28,7 +28,7 @@ INTERNAL_TOPICS: Final = frozenset(
 
 
 def check_for_clients(name: str) -> None:
-    """Raises Refused if no client may create a topic of that name."""
+    """Check that clients may create a topic of that name. Raises Refused."""
     if name == METADATA_TOPIC:
         raise Refused(f"topic {name!r}: the name is reserved for Kafka's metadata")
     if is_servers(name):
@@ -36,13 +36,13 @@ def check_for_clients(name: str) -> None:
 
 
 def check_count(partitions: int) -> int:
-    """The same number, if a topic may have that many partitions. Raises InvalidSetting."""
+    """Check the number of partitions, and return it. Raises InvalidSetting."""
     parse("partitions", STORE_SETTINGS["num.partitions"], str(partitions))
     return partitions
 
 
 def check_more(name: str, there: int, wanted: int) -> None:
-    """Raises Refused if a topic with that many partitions cannot get this number."""
+    """Check that a topic with ``there`` partitions can grow to ``wanted``. Raises Refused."""
     check_count(wanted)
     if wanted <= there:
         raise Refused(f"topic {name!r} has {there} partitions, and their number can only grow")
@@ -121,8 +121,10 @@ class Schedules(Protocol):
     def listed(
         self, topic: str, after: tuple[int, int, int] | None, most: int
     ) -> Iterable[Scheduled]:
-        """In the order in which they are due; ``after``: due, partition and offset of the one
-        before. Raises UnknownTopic, Failed.
+        """List waiting records in the order of their due times.
+
+        ``after``: due time, partition and offset of the last one before. Raises UnknownTopic,
+        Failed.
         """
 
     def cancel(self, topic: str, partition: int, offset: int) -> None:
@@ -133,10 +135,10 @@ class OpenedTopics(Protocol):
     """The topics as consumers and groups of the library see them."""
 
     def topic(self, name: str) -> Topic:
-        """Raises UnknownTopic, InvalidName."""
+        """Return the topic. Raises UnknownTopic, InvalidName."""
 
     def facts(self, name: str) -> TopicFacts | None:
-        """What a group must know about a topic; None: it does not exist."""
+        """Return what a group must know about a topic; None: it does not exist."""
 
     def names_by_id(self) -> Mapping[str, str]:
         """The name of each topic, by its id."""
@@ -170,7 +172,9 @@ class Topics(Protocol):
         """
 
     def keep_single(self, name: str, why: str | None) -> None:
-        """From now on, a topic of that name gets no further partitions; None: it may."""
+        """Refuse further partitions for a topic of that name, with this reason; None:
+        allow them.
+        """
 
     def create(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> Topic:
         """Create it. Raises TopicExists, InvalidName, UnknownSetting, InvalidSetting, Failed."""
@@ -179,10 +183,10 @@ class Topics(Protocol):
         """The number of partitions that a new topic would get. Raises as ``create``."""
 
     def check_room(self, partitions: int) -> None:
-        """Raises TooManyPartitions if that many more would be too many."""
+        """Check that ``partitions`` more are possible. Raises TooManyPartitions."""
 
     def check_growth(self, name: str, partitions: int) -> None:
-        """Raises as ``grow``."""
+        """Check that the topic can grow. Raises as ``grow``."""
 
     def grow(self, name: str, partitions: int) -> Topic:
         """Add partitions. Raises UnknownTopic; Refused, also because of ``keep_single``."""
@@ -191,7 +195,7 @@ class Topics(Protocol):
         """Change settings. Raises UnknownTopic, UnknownSetting, InvalidSetting."""
 
     def delete(self, name: str) -> None:
-        """Raises UnknownTopic."""
+        """Delete the topic. Raises UnknownTopic."""
 
     def describe(self, name: str) -> list[Chosen]:
         """Every setting of a topic, with its source. Raises UnknownTopic."""
@@ -206,7 +210,7 @@ class Topics(Protocol):
         """The topic's own settings. Raises UnknownTopic."""
 
     def sizes(self, name: str) -> Sequence[PartitionSize]:
-        """Raises UnknownTopic."""
+        """Return the sizes of the partitions. Raises UnknownTopic."""
 
     def offsets(self, name: str) -> Sequence[tuple[int, int] | None]:
         """Start and safe of each partition, without opening any; None: unknown.
@@ -218,7 +222,7 @@ class Topics(Protocol):
         """The approximate size of each partition; opens none. Raises UnknownTopic, Failed."""
 
     def segments(self, name: str, partition: int, most: int) -> Segments:
-        """Up to this many of a partition's newest segments; opens its log.
+        """Return up to ``most`` of a partition's newest segments; opens its log.
 
         Raises UnknownTopic, UnknownPartition, Damaged, Failed.
         """
@@ -230,4 +234,4 @@ class Topics(Protocol):
         """Whether the id was given by this store. Raises Failed."""
 
     def new_producer_id(self) -> int:
-        """An id that was never given before, not even before a crash. Raises Failed."""
+        """Return an id that was never used before, not even before a crash. Raises Failed."""

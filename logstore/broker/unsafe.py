@@ -38,7 +38,7 @@ class Unsafe:
         self._marks[log] = max(upto, self._marks.get(log, upto))
 
     def lower(self, log: Log, upto: int) -> None:
-        """Wait for no more of this log than the mark; 0: for nothing."""
+        """Wait only up to this mark of the log; 0: no longer wait for it."""
         if log in self._marks:
             if upto:
                 self._marks[log] = min(upto, self._marks[log])

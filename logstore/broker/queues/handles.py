@@ -177,7 +177,7 @@ class Exchange:
 
     @property
     def type(self) -> str:
-        """Raises NoExchange."""
+        """The type of the exchange. Raises NoExchange."""
         return self.facts().type_name
 
     def publish(
@@ -358,7 +358,7 @@ class Queue:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Raises NoQueue."""
+        """The arguments of the queue. Raises NoQueue."""
         return table_of(self.facts().arguments)
 
     def counts(self) -> QueueCounts:
@@ -450,7 +450,7 @@ class Queue:
     def consume(
         self, prefetch: int = PREFETCH, *, priority: int = 0, exclusive: bool = False
     ) -> QueueConsumer:
-        """A consumer of the queue, which shares messages in turn with other consumers.
+        """Return a consumer of the queue, which shares messages in turn with other consumers.
 
         ``prefetch``: the maximum number of unsettled messages; 0: no limit. ``priority``: consumers
         of higher priority are served first. ``exclusive``: no other consumer is allowed. Raises

@@ -58,7 +58,7 @@ class Named(Protocol):
         """The policy that applies."""
 
     def govern(self, policy: Policy | None) -> None:
-        """Another policy applies, or none."""
+        """Apply another policy, or none."""
 
     def lifetimes(self) -> tuple[int, ...]:
         """The lifetimes of its messages, as stored."""
@@ -92,16 +92,17 @@ class Named(Protocol):
         """Call this once the counts are known, or it has failed."""
 
     def when_known(self, call: Callable[[], None]) -> None:
-        """The same with counts of all that was confirmed by now, to whomever: where other nodes
-        bring messages, too, ``when_open`` may not have all of that.
+        """Call ``call`` once all messages confirmed by now are counted.
+
+        If other nodes bring messages too, ``when_open`` may not count all of them.
         """
 
     def logs(self) -> Sequence[Log]:
-        """Its open logs."""
+        """Return the open logs of the queue."""
 
     @property
     def lanes(self) -> Sequence[Lane]:
-        """Its lanes, highest priority first; a stream has none."""
+        """The lanes, highest priority first; a stream has none."""
 
     def heads(self) -> Sequence[tuple[Log, int]]:
         """The position of the first ready message in each of its logs."""
@@ -111,7 +112,7 @@ class Named(Protocol):
         """The number of dead letters that are not safe at their destination yet."""
 
     def used(self) -> None:
-        """Note a use: somebody has declared it or looked it up."""
+        """Note a use: a client has declared the queue or looked it up."""
 
     # Its consumers
 
@@ -128,7 +129,7 @@ class Named(Protocol):
         """Remove a consumer; no effect if it is not one."""
 
     def wake(self) -> None:
-        """A consumer may have room: look at the end of the turn."""
+        """Look at the end of the turn: a consumer may have room."""
 
     # Messages
 
@@ -157,4 +158,4 @@ class Named(Protocol):
         """
 
     def drop(self) -> None:
-        """It is deleted: consumers are told, and no one waits for it any more."""
+        """Delete the queue: consumers are told, and no call waits for it any more."""

@@ -86,7 +86,7 @@ class Run(NamedTuple):
         yield range(begin, len(self.queues))
 
     def batches(self, numbers: Numbers) -> Iterator[Sequence[int]]:
-        """These messages, divided into the sizes of batches."""
+        """Divide the messages into batches."""
         flat = [n for it in numbers for n in it] if len(numbers) > 1 else numbers[0]
         return in_batches(self.bodies, flat)
 
@@ -197,9 +197,7 @@ class Publishing:
         return [n for n in those if n not in admitted.repeats]
 
     def _not_stored(self, queue: Queue, numbers: Iterable[int], error: LogstoreError) -> None:
-        """These messages are not stored in a deduplicating queue, so their duplicates are not
-        either.
-        """
+        """Refuse the duplicates of messages that a deduplicating queue did not store."""
         admitted = self._admitted.get(queue)
         if admitted is None or queue.repeats is None:
             return

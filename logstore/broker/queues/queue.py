@@ -74,7 +74,7 @@ class Home(Protocol):
         """The queue has changes for the journal."""
 
     def used(self) -> None:
-        """A durable message was delivered."""
+        """Note that a durable message was delivered."""
 
     def alarm(self, queue: "Queue", at_ms: int) -> None:
         """Call ``look`` at this time, at the latest."""
@@ -259,7 +259,7 @@ class Queue:
     # Its policy
 
     def govern(self, policy: Policy | None) -> None:
-        """Another policy applies, or none: its limits change, also for existing messages."""
+        """Apply another policy, or none: the limits change, also for existing messages."""
         self.policy = policy
         before, limits = self.limits, _limits(self.facts, policy)
         if limits == before or self.gone:
@@ -297,7 +297,7 @@ class Queue:
 
     @property
     def subscriptions(self) -> list[Subscription]:
-        """Its consumers by priority, then in the order of arrival."""
+        """The consumers by priority, then in the order of arrival."""
         return self._consumers.there
 
     @property
@@ -332,20 +332,22 @@ class Queue:
         self.wake()
 
     def wake(self) -> None:
-        """There is news, or a consumer may have room: look at the end of the turn."""
+        """Look at the end of the turn: there is news, or a consumer may have room."""
         if not self._awake and not self.gone:
             self._awake = True
             self._wake()
 
     def _wake_from_afar(self) -> None:
-        """From any thread."""
+        """Schedule ``look``. Called from any thread."""
         self._home.soon(self.look)
 
     # Fetching
 
     def get(self, channel: Channel, no_ack: bool, then: Then) -> None:
-        """Give out the first message to whoever has asked for one; ``then`` is called at once, or
-        when what is to be read first is here. Raises SingleActive, and what ``failed`` is.
+        """Get the first message; ``then`` is called with it, at once or after it was read from
+        disk.
+
+        Raises SingleActive, and ``failed``.
         """
         if self.limits.single_active:
             raise SingleActive(self.facts.name)
@@ -427,7 +429,7 @@ class Queue:
         return good
 
     def moved(self, count: int) -> None:
-        """Some messages that were taken out, this many, are at their destination."""
+        """Note that ``count`` messages that were taken out are at their destination."""
         for counts in (self.counts, self.totals):
             gave(counts, count, fetched=True, no_ack=True)
 
@@ -505,7 +507,7 @@ class Queue:
         return max(failures, default=0) >= FAILING
 
     def _by_failures(self, number: int, first: int, bits: int) -> Iterator[tuple[int, int, int]]:
-        """The same messages in groups with equal numbers of failures, and these numbers."""
+        """Yield these messages in groups with equal numbers of failures, and these numbers."""
         left = dict(parts(first, bits))
         for failures, those in self.stock.lanes[number].settlement.failures_of(left).items():
             for block, mask in those.items():
@@ -651,7 +653,7 @@ class Queue:
         return left
 
     def _deliver_in_order(self, in_order: InOrder, now_ms: int, left: int) -> int:
-        """The same if messages of one key go to one consumer at a time."""
+        """Deliver messages if those of one key go to one consumer at a time."""
         more = max(0, left - IN_ORDER_MAX)  # in another look
         left -= more
         while left > 0:
@@ -698,7 +700,7 @@ class Queue:
         return left
 
     def _over(self) -> int:
-        """At least how many messages are too many, if such messages are dropped."""
+        """Return a lower bound for the number of surplus messages, if such messages are dropped."""
         limits, over = self.limits, 0
         if limits.rejects:
             return 0
@@ -770,9 +772,9 @@ class Queue:
     # Its end
 
     def drop(self) -> None:
-        """It is deleted: consumers are told, and no one waits for it any more.
+        """Delete the queue: consumers are told, and no call waits for it any more.
 
-        Its dead letters are still moved, some in each turn; then it has left.
+        Its dead letters are still moved, some in each turn; then ``when_left`` is due.
         """
         self.gone = True
         for subscription in self._consumers.clear():
@@ -783,9 +785,9 @@ class Queue:
         self._leave()
 
     def vacate(self) -> Sequence[Subscription]:
-        """Another process serves it from now on: everything here is forgotten without notice.
+        """Forget everything without notice: another process serves the queue from now on.
 
-        Returns its consumers, which are served there.
+        Returns the consumers, which are served there.
         """
         self.gone = True
         while self._getters:
@@ -812,7 +814,7 @@ class Queue:
             call()
 
     def when_left(self, call: Callable[[], None]) -> None:
-        """Call this once a deleted queue needs its logs no more; usually immediately."""
+        """Call ``call`` once a deleted queue no longer needs its logs; usually immediately."""
         if self._has_left:
             call()
         else:

@@ -47,7 +47,7 @@ class Desk(Protocol):
         """
 
     def poke(self) -> None:
-        """Something that somebody may wait for has happened. From any thread."""
+        """Wake all waiting calls: something has happened. From any thread."""
 
 
 class Hands:

@@ -58,7 +58,7 @@ class PastMessage:
 
     @property
     def state(self) -> str:
-        """``ready``, ``out`` (a consumer has it) or ``settled``."""
+        """The state: ``ready``, ``out`` (a consumer has it) or ``settled``."""
         return self._found.state
 
     @property
@@ -216,7 +216,7 @@ def replayed(
 
 
 def wanted_of(only: str, headers: Mapping[str, str] | None, to_ms: int | None) -> Wanted:
-    """Raises Refused, TypeError."""
+    """Return the checked filter. Raises Refused, TypeError."""
     if only not in STATES:
         raise Refused(
             f"only={only!r}: must be one of {', '.join(STATES)}{nearest(str(only), STATES)}"
@@ -233,7 +233,7 @@ def wanted_of(only: str, headers: Mapping[str, str] | None, to_ms: int | None) -
 
 
 def place_of(given: Place) -> Spot | int | None:
-    """A position, or a time in ms. Raises Refused, TypeError."""
+    """Return a position, or a time in ms. Raises Refused, TypeError."""
     if given is None:
         return None
     if isinstance(given, datetime):

@@ -200,7 +200,7 @@ class Settlement:
         return self.cursor if self.cursor < below else None
 
     def failures(self, offset: int) -> int:
-        """How often the record was returned as failed."""
+        """Return how often the record was returned as failed."""
         return self._counts.of(offset)
 
     def unsettled(self, first: int) -> Iterator[tuple[int, bool]]:
@@ -228,7 +228,7 @@ class Settlement:
         return held, back
 
     def failures_of(self, bits: Bits) -> ByCount:
-        """The same for many; those that never failed are omitted."""
+        """Return how often these records were returned as failed, without those that never were."""
         return self._counts.within(bits)
 
     # Giving out
@@ -332,7 +332,7 @@ class Settlement:
         return self._back.get(block, 0)
 
     def failed(self, bits: Bits, count: int) -> None:
-        """These delivered records have failed this many times by now, and stay delivered."""
+        """Set how often these delivered records have failed; they stay delivered."""
         for block, mask in bits.items():
             assert self._held[block] & ~self._back.get(block, 0) & mask == mask, (block, mask)
             self._counts.put(block, mask, count)
@@ -359,7 +359,7 @@ class Settlement:
             self._settle(block, mask)
 
     def settle_bits(self, first: int, bits: int) -> None:
-        """The same for the offsets ``first + n``, for each bit n of ``bits``."""
+        """Settle the offsets ``first + n``, for each bit n of ``bits``."""
         for block, mask in parts(first, bits):
             self._settle(block, mask)
 
@@ -384,7 +384,7 @@ class Settlement:
         return self._release(span(first, count), failed, dead_at)
 
     def release_bits(self, first: int, bits: int, *, failed: bool = True, dead_at: int = 0) -> Bits:
-        """The same for the offsets ``first + n``, for each bit n of ``bits``."""
+        """Release the offsets ``first + n``, for each bit n of ``bits``; as ``release``."""
         return self._release(parts(first, bits), failed, dead_at)
 
     def _release(self, blocks: Iterable[tuple[int, int]], failed: bool, dead_at: int) -> Bits:

@@ -27,8 +27,10 @@ class Intake:
     """A station's reply to a parcel, and the facts that it needs for it."""
 
     def __init__(self, now_ms: int, waiting: Waiting, held: Transaction | None) -> None:
-        """``waiting``: what is to be safe before the messages are confirmed. ``held``: they are to
-        become a part of this transaction, and nothing is to happen before it does.
+        """``waiting``: the marks that must be safe before the messages are confirmed.
+
+        ``held``: the transaction of which the messages become a part; nothing may happen before it
+        does.
         """
         self.now_ms, self.waiting, self.held = now_ms, waiting, held
         self.unrouted: set[int] = set()  # messages that go nowhere after all, by number

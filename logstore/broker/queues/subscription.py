@@ -44,8 +44,9 @@ class Channel(Protocol):
         """
 
     def room(self) -> int:
-        """How many more messages it may hold, by a prefetch count for the whole channel; without
-        one, very many.
+        """Return how many more messages the channel may hold, by a prefetch count for all of it.
+
+        Without such a count, this is a very large number.
         """
 
 
@@ -76,14 +77,16 @@ class Subscription(Protocol):
 
     @property
     def timeout_ms(self) -> int | None:
-        """How long it may hold a message (x-consumer-timeout); None: as the queue says."""
+        """How long the consumer may hold a message (x-consumer-timeout); None: as the
+        queue says.
+        """
 
     @property
     def arguments(self) -> Arguments:
-        """Its other arguments."""
+        """The other arguments of the consumer."""
 
     def can_take(self) -> int:
-        """How many more messages its socket accepts now: 0 while its peer does not read."""
+        """Return how many more messages its socket accepts now: 0 while the peer does not read."""
 
     def push(self, tag: int, deliveries: Sequence[Delivery]) -> None:
         """Deliver messages with consecutive tags from ``tag`` on, which are already noted as

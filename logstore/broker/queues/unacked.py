@@ -48,7 +48,7 @@ class _Run(NamedTuple, Generic[Queue, Consumer]):
     consumer: Consumer
 
     def mask(self, base: int) -> int:
-        """Its tags as bits of a page that begins at ``base``."""
+        """Return the tags of the run as bits of a page that begins at ``base``."""
         begin = self.tag - base
         return (1 << begin + self.length) - (1 << begin)
 
@@ -143,7 +143,7 @@ class Unacked(Generic[Queue, Consumer]):
     # Settling
 
     def find(self, tag: int) -> Delivered[Queue, Consumer] | None:
-        """One delivery, which stays; None if the tag is not unacked."""
+        """Return one delivery, which stays; None if the tag is not unacked."""
         if tag not in self:
             return None
         page = self._pages[tag >> PAGE_SHIFT]
@@ -152,8 +152,10 @@ class Unacked(Generic[Queue, Consumer]):
         return Delivered(run.queue, run.lane, offset, 1, run.consumer)
 
     def places(self, first: int, last: int) -> list[tuple[Queue, int, int, int]] | None:
-        """Where these deliveries are, which stay, in order: queue, lane, first offset, how many
-        offsets from there on. None: one is not unacked, or offsets do not follow each other.
+        """Return the places of these deliveries, which stay, in order.
+
+        Each is a queue, a lane, the first offset, and the number of offsets. None: a delivery is
+        not unacked, or its offsets are not consecutive.
         """
         found: list[tuple[Queue, int, int, int]] = []
         tag = first
@@ -341,7 +343,7 @@ def _left(page: _Page[Queue, Consumer], run: _Run[Queue, Consumer], number: int)
 
 
 def _delivered(run: _Run[Queue, Consumer], bits: int) -> Delivered[Queue, Consumer]:
-    """Some messages of a run: bit n is the one whose tag is its first tag plus n."""
+    """Return some messages of a run: bit n is the one whose tag is the first tag plus n."""
     skipped = (bits & -bits).bit_length() - 1
     first = run.first + skipped * run.stride
     return Delivered(run.queue, run.lane, first, spread(bits >> skipped, run.stride), run.consumer)

@@ -97,10 +97,13 @@ class Host(Protocol):
     @property
     def crowded(self) -> bool: ...
     def may_trim(self, holder: Holder) -> None:
-        """Something was settled, and the journal has it."""
+        """Note that messages were settled, and the journal has it."""
 
     def station_gone(self, holder: Holder, forgotten: Pending | None) -> None:
-        """An exchange with messages is deleted; its logs can be deleted once that is stored."""
+        """Note that an exchange with messages is deleted.
+
+        Its logs can be deleted once that is stored.
+        """
 
     def seen(self, exchange: int) -> Sequence[tuple[bytes, int]]:
         """The ids that an exchange has let pass, each with the time until which it is known."""
@@ -110,7 +113,7 @@ class Host(Protocol):
 
     def next_id(self) -> int: ...
     def check_type(self, exchange_type: str) -> None:
-        """Raises UnknownType for exchange types that are impossible in this process."""
+        """Check an exchange type. Raises UnknownType if it is impossible in this process."""
 
     def check_numbers(self) -> None:
         """Check that there are numbers for a change. Raises ClusterUnreachable."""
@@ -141,10 +144,10 @@ class Host(Protocol):
         """The other nodes; None: there are none."""
 
     def declared(self, queue: Queue) -> None:
-        """A durable queue exists."""
+        """Note that a durable queue was declared."""
 
     def deleted(self, queue: Queue, forgotten: Pending | None) -> None:
-        """A queue is deleted; its logs can be deleted once that is stored."""
+        """Note that a queue is deleted; its logs can be deleted once that is stored."""
 
     def streams(self) -> "Streams":
         """The common part of streams. Raises Refused if streams are impossible."""
@@ -165,7 +168,7 @@ class Neighbourhood(Protocol):
         """The receiver of changes in a virtual host."""
 
     def unknown(self) -> Pending | None:
-        """What to wait for until other nodes know everything; None: they do, or there are none."""
+        """Return what to wait for until other nodes know everything; None: there is nothing."""
 
     def change(
         self, vhost: "Vhost", queue: RoamingQueue, binding: Binding, *, there: bool
@@ -177,10 +180,10 @@ class Crossings:
     """The topics that feed exchanges of the process: none."""
 
     def check_binding(self, vhost: "Vhost", binding: Binding) -> None:
-        """Raises Circular."""
+        """Check a new binding. Raises Circular."""
 
     def check_exchange(self, vhost: "Vhost", facts: ExchangeFacts) -> None:
-        """Raises Circular."""
+        """Check a new exchange. Raises Circular."""
 
     def check_stream(self, vhost: "Vhost", name: bytes) -> None:
         """Check a stream before its declaration. Raises Circular."""
@@ -199,7 +202,7 @@ class Crossings:
         """Exchanges, policies or topics have changed."""
 
     def loosened(self) -> None:
-        """There may be fewer bindings, durable or not."""
+        """Note that there may be fewer bindings, durable or not."""
 
 
 class Guest(Protocol):
@@ -310,7 +313,7 @@ class Vhost:
         self.holders[holder.id] = holder
 
     def let_go(self, holder: Holder) -> None:
-        """Such a station is deleted; its messages are deleted once that is stored."""
+        """Note that a station is deleted; its messages are deleted once that is stored."""
         if self.holders.pop(holder.id, None) is not None:
             self._left.append(holder)
 
@@ -416,7 +419,7 @@ class Vhost:
     # Queues
 
     def queue(self, name: bytes, owner: object | None = None) -> Named:
-        """An existing queue or stream. Raises NoQueue, Locked."""
+        """Return an existing queue or stream. Raises NoQueue, Locked."""
         queue = self.topology.queue(name)
         if queue is None:
             raise NoQueue(name)
@@ -424,7 +427,7 @@ class Vhost:
         return queue
 
     def queues(self) -> Iterable[Named]:
-        """All queues and streams, in no order."""
+        """Return all queues and streams, in no order."""
         return self._rows.queues.values()
 
     def durable(self, name: bytes) -> Queue | None:
@@ -436,7 +439,7 @@ class Vhost:
         return _lasting(self._rows.queues.get(number))
 
     def with_lanes(self) -> Iterable[Queue]:
-        """All queues that are not streams."""
+        """Return all queues that are not streams."""
         return (it for it in self._rows.queues.values() if isinstance(it, Queue))
 
     def numbers(self) -> Iterable[int]:
@@ -497,7 +500,7 @@ class Vhost:
         return error
 
     def _declare_stream(self, facts: QueueFacts) -> tuple[Named, Pending]:
-        """Its topic comes first, because there is no stream without one."""
+        """Declare a stream. The topic is created first, because there is no stream without one."""
         from logstore.broker.queues.streams.made import made
 
         streams = self._host.streams()
@@ -531,7 +534,7 @@ class Vhost:
             return None
 
     def new_name(self) -> bytes:
-        """A name for a queue without one, which no one can guess."""
+        """Return a name for a queue without one, which no one can guess."""
         while True:
             name = SERVER_NAMED + urlsafe_b64encode(token_bytes(16)).rstrip(b"=")
             if self.topology.queue(name) is None:
@@ -598,7 +601,9 @@ class Vhost:
         return gone if forgotten is None else both(forgotten, gone)
 
     def named(self) -> None:
-        """Its rows find queues by the names in its topology; receivers of changes are told."""
+        """Let the rows find queues by the names in the topology, and receivers of
+        changes be told.
+        """
         if self._host.neighbourhood is not None:
             self.topology.noticing = self._host.neighbourhood.noticing(self)
         self._rows.named_by(self.topology.queue)
@@ -618,7 +623,7 @@ class Vhost:
         return pending
 
     def _end(self) -> Sequence[Named]:
-        """Nothing can be done here any more; returns its queues, of which no one was told yet."""
+        """Refuse all further use; return the queues, of whose end no one was told yet."""
         self.gone = True
         guests, self.guests = self.guests, {}
         for guest in guests:
@@ -648,7 +653,7 @@ class Vhost:
 
     @property
     def rows(self) -> Rows:
-        """All its stored facts."""
+        """All stored facts of the virtual host."""
         return self._rows
 
     def follow_policies(self, put: Sequence[Policy] = (), removed: Sequence[str] = ()) -> None:
@@ -672,7 +677,7 @@ class Vhost:
         self._host.routes.changed()
 
     def made_by_another(self, what: bytes | Binding) -> None:
-        """Another node has created the same exchange or binding."""
+        """Note that another node has created the same exchange or binding."""
         self._making.pop(what, None)
 
     def take(self, what: Named | bytes | Binding, forgotten: Pending | None) -> None:
@@ -719,7 +724,7 @@ class Vhost:
             self.totals.deleted += 1
 
     def owner_gone(self, owner: object, then: Callable[[], object] = lambda: None) -> None:
-        """A connection has ended: delete its exclusive queues. ``then`` is called when all are
+        """Delete the exclusive queues of an ended connection; ``then`` is called when all are
         deleted.
 
         They are deleted on return, unless there are hundreds.
@@ -822,9 +827,9 @@ class Vhost:
         return Run(queues, keys, bodies, framed, stations)
 
     def to_be_counted(self, run: Sequence[tuple[Route, Message]]) -> Queue | None:
-        """A queue that must be counted before it is known whether these fit; it is being opened.
+        """Return a queue that must be counted before it is known whether the messages fit, or None.
 
-        Publish when it is open.
+        The queue is being opened: publish once it is open.
         """
         if not self._host.uncounted:
             return None
@@ -842,7 +847,7 @@ class Vhost:
         return None
 
     def _uncounted_beyond(self, run: Sequence[tuple[Route, Message]]) -> Queue | None:
-        """The same for queues to which stations forward messages immediately."""
+        """Return an uncounted queue among those to which stations forward messages immediately."""
         beyond: set[Route] = set()
         for route, message in run:
             names = list(_passing_on(route))
@@ -907,7 +912,7 @@ class Vhost:
         framed: Framed,
         held: Transaction | None,
     ) -> None:
-        """A full queue dead-letters the message (reject-publish-dlx)."""
+        """Dead-letter a message that a full queue has refused (reject-publish-dlx)."""
         to = queue.limits.dead_letter_exchange
         if to is None or self._sending >= CIRCLES_MAX:
             return

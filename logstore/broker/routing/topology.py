@@ -61,13 +61,13 @@ class Noticing(Protocol):
     """Receives some changes as they happen."""
 
     def queue_changed(self, name: bytes, *, durable: bool, there: bool) -> object:
-        """A queue was added or removed."""
+        """Note that a queue was added or removed."""
 
     def binding_changed(self, binding: Binding) -> object:
-        """A binding to a non-durable queue was added or removed."""
+        """Note that a binding to a non-durable queue was added or removed."""
 
     def exchange_came(self, name: bytes) -> object:
-        """A new exchange exists."""
+        """Note that a new exchange exists."""
 
 
 class _Exchange(Generic[_S]):
@@ -162,7 +162,7 @@ class Topology(Generic[_Q, _S]):
     # What there is
 
     def exchange(self, name: bytes) -> ExchangeFacts:
-        """Raises NoExchange."""
+        """Return the exchange. Raises NoExchange."""
         return self._exchange(name).facts
 
     def has_exchange(self, name: bytes) -> bool:
@@ -428,8 +428,9 @@ class Topology(Generic[_Q, _S]):
     def sends(
         self, exchange: bytes, keys: Sequence[bytes], properties: Properties = NO_PROPERTIES
     ) -> tuple[list[tuple[Kind, bytes]], bool]:
-        """Where one exchange by itself sends a message, each once; whether it has no other place
-        than its alternate exchange. Raises NoExchange, UnknownType.
+        """Return where one exchange by itself sends a message, each destination once.
+
+        Also returns whether there is only its alternate exchange. Raises NoExchange, UnknownType.
         """
         found: dict[tuple[Kind, bytes], None] = {}
         at = self._exchange(exchange)
@@ -499,7 +500,7 @@ class Topology(Generic[_Q, _S]):
     # Policies
 
     def govern(self, name: bytes) -> None:
-        """Another policy may apply to an exchange now. No effect if it does not exist."""
+        """Look up the policy of an exchange again. No effect if it does not exist."""
         exchange = self._exchanges.get(name)
         policy = self._policy_of(name)
         if exchange is None or exchange.policy == policy:
@@ -640,7 +641,7 @@ class Topology(Generic[_Q, _S]):
                 self._routes.forget(through)
 
     def _default_changed(self, queue: bytes) -> None:
-        """A queue of this name was added or removed: routes with its name as key change."""
+        """Forget routes with this key: a queue of this name was added or removed."""
         if len(self._routes):
             through = self._upstream(DEFAULT_EXCHANGE)
             if through is None:
@@ -688,7 +689,7 @@ class Topology(Generic[_Q, _S]):
 
 
 def check_ends(binding: Binding) -> None:
-    """Raises NotPermitted if one end is the default exchange."""
+    """Check that neither end is the default exchange. Raises NotPermitted."""
     for name, kind in ((binding.destination, binding.kind), (binding.source, "exchange")):
         if kind == "exchange" and name == DEFAULT_EXCHANGE:
             raise NotPermitted(name)

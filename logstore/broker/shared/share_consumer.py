@@ -184,7 +184,7 @@ class ShareConsumer:
     # News
 
     def listen(self, told: Callable[[], None]) -> Wake:
-        """In the model: call this when ``take`` may return more. Returns "stop"."""
+        """Call ``told`` in the model when ``take`` may return more. Returns "stop"."""
         key = object()
         self._listeners[key] = told
         for it in self._by_id.values():
@@ -393,7 +393,9 @@ class ShareConsumer:
         return saying
 
     def _tell_of(self, records: Sequence[ShareRecord], kind: Type, saying: Saying) -> None:
-        """Raises Refused, before anything is acknowledged, if this consumer does not hold some of
+        """Acknowledge the records.
+
+        Raises Refused, before anything is acknowledged, if this consumer does not hold some of
         them.
         """
         offsets: dict[SharedPartition, set[int]] = {}
@@ -474,7 +476,7 @@ def _within(batch: Batch, acquired: Iterable[Acquired]) -> Iterator[Acquired]:
 
 
 def _said(offsets: Sequence[int], kind: Type) -> list[Said]:
-    """The same acknowledgement for all of these ascending offsets."""
+    """Return the same acknowledgement for all of these ascending offsets."""
     found: list[Said] = []
     for offset in offsets:
         if found and found[-1].upto == offset:

@@ -66,11 +66,11 @@ class Nowhere:
         """Do nothing: there are no messages to deliver."""
 
     def get(self, channel: Channel, no_ack: bool, then: Then) -> None:
-        """Raises NotOwned."""
+        """Refuse. Raises NotOwned."""
         raise self._refusal()
 
     def purge(self, then: Callable[[int], None]) -> None:
-        """Raises NotOwned."""
+        """Refuse. Raises NotOwned."""
         raise self._refusal()
 
     def drop(self) -> None:
