@@ -86,7 +86,7 @@ def _bind_exchange(
 def _declare_queue(channel: AmqpChannel, method: methods.QueueDeclare) -> Iterator[Ask | Unless]:
     name, vhost = exchange.name_of(method.queue), channel.of.vhost
     if name.startswith(REPLY_TO):
-        return  # no queue: what is sent there goes to whoever has asked for it
+        return  # no queue: messages go to the client that requested replies
     if method.passive:
         yield Ask(DESCRIBE, QUEUE, name)
         return
@@ -133,7 +133,7 @@ ASKS: Final[dict[type, Callable[[AmqpChannel, Any], Asked]]] = {
     methods.BasicGet: _read,
     methods.BasicRecover: _nothing,
     methods.BasicRecoverAsync: _nothing,
-    methods.BasicAck: _nothing,  # what was delivered is the channel's
+    methods.BasicAck: _nothing,  # deliveries belong to the channel
     methods.BasicNack: _nothing,
     methods.BasicReject: _nothing,
     methods.ConfirmSelect: _nothing,

@@ -37,18 +37,18 @@ from logstore.protocols.rabbit_refusals import refusal_of
 from logstore.records.encode import Pieces
 
 CHANNEL_BYTES: Final = 768  # that an open one takes: a client may have 2,047
-FRAME_BYTES: Final = 128  # of a frame that waits, beside what it holds
+FRAME_BYTES: Final = 128  # overhead of a waiting frame
 ROOM: Final = 1 << 30  # without a limit
 PIECES_BYTES: Final = 1 << 20  # a longer message is not joined before it is written: 10 ms
 PUBLISHINGS_MAX: Final = 1024  # remembered; clients say the same again and again
-# What one connection has done in a turn, but for publishes and acknowledgements: some 10 ms.
+# Work of one connection in a turn, without publishes and acknowledgements: some 10 ms.
 WORK_AT_ONCE: Final = 128
 _IDS: Final = Struct(">HH")  # a method's class and its own
 
 _PUBLISH: Final = IDS[methods.BasicPublish]
 _CLOSE: Final = IDS[methods.ChannelClose]
 _CLOSE_OK: Final = IDS[methods.ChannelCloseOk]
-# What leaves the order of publishes and others as it is.
+# Methods that do not affect the order of publishes and other methods.
 _SETTLING: Final = (methods.BasicAck, methods.BasicNack, methods.BasicReject)
 
 
@@ -83,12 +83,12 @@ class AmqpChannel:
         self.closing = False  # CloseOk is due
         self.gone = False
         self.publishes = False  # it has published
-        self.current = (0, 0)  # class and method of what is carried out
+        self.current = (0, 0)  # class and method being carried out
         self.last: Last | None = None  # message that was published
         self.last_queue = b""  # that was declared
         self.prefetch = 0  # of consumers that begin later
         self.limit = 0  # of the whole channel
-        self._first_queue = 0  # among those that share that, lately
+        self._first_queue = 0  # of the queues, for a turn by turn start
         self.run: list[Outgoing] = []  # published, and not given to the queues yet
         self.mandatory: list[int] = []  # numbers within the run
         self.confirms: Confirms | None = None
@@ -98,7 +98,7 @@ class AmqpChannel:
         self.reply_tag = b""  # the consumer that they go to
         self._unacked: Unacked[Named, AmqpSubscription | None] | None = None
         self._content: _Content | None = None
-        self._held_by: object = None  # what is waited for
+        self._held_by: object = None  # identifies the present hold
         self._taking = False  # a frame, now
         self._cancels: list[bytes] | None = None  # of which the client is told later
         self._parked: deque[tuple[int, bytes]] | None = None  # made when there is something
@@ -188,7 +188,7 @@ class AmqpChannel:
             method = methods.decode(payload)
             if not isinstance(method, _SETTLING):
                 self.of.send_all_published()
-            if not self.closing:  # it failed by what was published
+            if not self.closing:  # publishing may have closed it
                 self.of.carry_out(self, method)
 
     def publishing(self, payload: bytes) -> Publishing:
@@ -228,7 +228,7 @@ class AmqpChannel:
             if len(payload) > content.left:
                 longer = len(payload) - content.left
                 raise Refusal(FRAME_ERROR, f"a body {longer} bytes longer than its header says")
-            if payload:  # else there might be any number of them
+            if payload:  # otherwise empty frames could be unlimited in number
                 content.left -= len(payload)
                 content.parts.append(payload)
                 self._hold(content, len(payload))
@@ -377,7 +377,7 @@ class AmqpChannel:
         except LogstoreError as failed:
             self.fail(failed)
         self._judge()
-        if self._parked and not self._taking:  # else whoever takes frames now goes on with it
+        if self._parked and not self._taking:  # otherwise the present caller continues
             self._take_parked()
         self.of.went_on()
 
@@ -439,7 +439,7 @@ class AmqpChannel:
         if self.transaction is not None:
             self.of.content_bytes -= self.transaction.held_bytes
             self.transaction = None
-        self.unblock()  # what it has published before it went is published
+        self.unblock()  # its earlier messages are still published
         if self._kept_back:
             self.of.park(-sum(size for _, size in self._kept_back))
             self._kept_back.clear()

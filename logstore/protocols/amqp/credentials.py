@@ -35,7 +35,7 @@ def offer_of(mechanism: str, response: bytes, *, external: bool) -> Offer:
     if mechanism == AMQPLAIN:
         return Offer(mechanism, _amqplain(response))
     if mechanism == EXTERNAL and external:
-        return Offer(mechanism, None)  # what it says is ignored, as in RabbitMQ
+        return Offer(mechanism, None)  # the response is ignored, as in RabbitMQ
     raise Refusal(COMMAND_INVALID, f"unknown authentication mechanism '{mechanism}'")
 
 

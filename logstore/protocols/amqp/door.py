@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
 
 REPLY_TO: Final = b"amq.rabbitmq.reply-to"
-TOKEN_BYTES: Final = 16  # nobody guesses it: whoever knows it may send that client messages
+TOKEN_BYTES: Final = 16  # unguessable: anyone who knows it may send that client messages
 
 
 class Session(Connected, Protocol):

@@ -15,7 +15,7 @@ from logstore.protocols.session import Link
 
 DOOR: Final = "amqp"
 
-NOTHING: Final = Credentials(b"", b"")  # of what can't be read: no user has them
+NOTHING: Final = Credentials(b"", b"")  # of an unreadable response: no user has these
 
 
 def log_in(gate: Gate, link: Link, offer: Offer, then: Then) -> None:

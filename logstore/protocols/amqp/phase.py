@@ -10,9 +10,9 @@ class Phase(Enum):
     RUNNING = auto()
     LEAVING = auto()  # the server stops; as running, without deliveries
     CLOSING = auto()  # CloseOk is due
-    DISCARDING = auto()  # the same, and what comes cannot be read as frames any more
+    DISCARDING = auto()  # as CLOSING, and input can no longer be read as frames
     OVER = auto()
 
 
-EARLY: Final = frozenset({Phase.HEADER, Phase.HANDSHAKE})  # nobody has been let in
+EARLY: Final = frozenset({Phase.HEADER, Phase.HANDSHAKE})  # the client is not admitted yet
 ENDING: Final = frozenset({Phase.CLOSING, Phase.DISCARDING, Phase.OVER})

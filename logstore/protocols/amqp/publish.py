@@ -36,11 +36,11 @@ IDS: Final = Struct(">HH").pack(*METHOD_IDS[methods.BasicPublish])  # how its fr
 
 _CONTENT: Final = Struct(">BHIHHQH")  # head of a header frame, class, weight, body size, flags
 _END: Final = 0xCE
-# Of what a channel remembers of its last message: there may be many channels, and all of them do.
+# Limit on a channel's memory of its last message, since there may be many channels.
 LAST_BYTES_MAX: Final = 1024
 # Messages that are taken at once, each as often as it has queues: to park one takes 2 us.
 COPIES_MAX: Final = 10_000
-# Properties that are looked at: who it is from, and where its reply goes.
+# Properties that are checked: the user id and the address for replies.
 _LOOKED_AT: Final = 1 << 4 | 1 << 9
 
 
@@ -256,7 +256,7 @@ def _offer(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[in
 def _offer_later(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> None:
     """As ``_offer``, for delayed messages, whose rights are checked again."""
     if channel.closing:
-        return  # it failed by what was kept back before this
+        return  # an earlier delayed message has closed it
     try:
         check_again(channel, run)
     except LogstoreError as error:  # its exchange may be another one now

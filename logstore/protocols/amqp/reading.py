@@ -82,7 +82,7 @@ def take(of: Framed, raw: bytes) -> int:
             return at
     try:
         return _take_frames(of, raw, at)
-    except Refusal as refusal:  # of a frame, not of what it says
+    except Refusal as refusal:  # a frame error, not a method's
         of.fail(refusal, (0, 0))
         if of.phase is Phase.CLOSING:
             of.phase = Phase.DISCARDING
@@ -145,7 +145,7 @@ def _take_header(of: Framed, raw: bytes) -> int:
     elif speaks_http(head):
         of.end(not_http(PROTOCOL_NAME))
     else:
-        of.put(PROTOCOL)  # 4.2.2: so it learns what is spoken here
+        of.put(PROTOCOL)  # 4.2.2: tells the client which version is supported
         of.end(
             not_kafka(PROTOCOL_NAME)
             if speaks_kafka(raw)

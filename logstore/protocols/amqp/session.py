@@ -69,8 +69,8 @@ BEATS: Final = 2.5  # intervals of silence: between the two and three of RabbitM
 BYTES_AT_ONCE: Final = 256 << 10  # taken of one connection before others have their turn
 PARKED_BYTES_MAX: Final = 1 << 20  # of frames behind one that is being answered; then it waits
 OUT_BYTES_MAX: Final = 1 << 20  # unsent; then queues give it no more
-CHANNELS_LOOKED_AT: Final = 100  # by who lists connections, of which each may have 2,047
-SHOWN: Final = 100  # characters of what a client calls itself
+CHANNELS_LOOKED_AT: Final = 100  # by a list of connections, each with up to 2,047
+SHOWN: Final = 100  # characters of a client's own name
 SHUTDOWN: Final = "broker forced connection closure with reason 'shutdown'"
 
 
@@ -97,8 +97,8 @@ class AmqpSession:
         self.out_bytes = 0
         self.parked_bytes = 0  # frames and contents that wait within channels
         self.payload_max = FIRST_FRAME_BYTES_MAX - OVERHEAD
-        self.published: dict[AmqpChannel, None] = {}  # those that have messages for the queues
-        self.confirming: dict[AmqpChannel, None] = {}  # those that wait for something to be safe
+        self.published: dict[AmqpChannel, None] = {}  # channels with messages for the queues
+        self.confirming: dict[AmqpChannel, None] = {}  # channels that wait for confirms
         self.roomier: dict[AmqpChannel, None] = {}  # those whose queues were woken in this read
         self.content_bytes = 0  # of bodies that have not arrived as a whole, and of transactions
         self.publishings: dict[bytes, Publishing] = {}
@@ -111,7 +111,7 @@ class AmqpSession:
         self.handshake = Handshake(about, external=link.secure)
         self.entry: Admitted | None = None  # once it is known who the client is
         self.seat = Seat(door.access.metering)
-        self.is_out = False  # who it was is no user any more
+        self.is_out = False  # its user was deleted
         self._rules = door.access.version  # that it was held against
         self.permits: Permits  # once its virtual host is open
         self._early_bytes = 0  # that were taken before it was let in
@@ -194,7 +194,7 @@ class AmqpSession:
 
     @property
     def busy(self) -> bool:
-        return False  # a client that has ended its side reads nothing any more
+        return False  # a client that has closed its side reads nothing
 
     @property
     def kept(self) -> bool:
@@ -239,7 +239,7 @@ class AmqpSession:
         later, self._later = self._later, []
         for call in later:
             call()
-        self._end_read()  # what has waited in channels may have published
+        self._end_read()  # waiting frames of channels may have published
         if deadline is None or now < deadline:
             return
         if self._due is not None and now >= self._due.at:
@@ -554,7 +554,7 @@ class AmqpSession:
     def _beat(self, now: float) -> None:
         beat_s = self.handshake.heartbeat_s
         if self.link.unsent and self.link.unread != self._unread:
-            # It is not read from while it does not read; but it has sent something.
+            # A paused connection is not read, but the client has sent something.
             self._unread, self._heard_at = self.link.unread, now
         if now >= self._heard_at + BEATS * beat_s:
             self._time_is_up(f"missed heartbeats from the client, timeout: {beat_s} s")

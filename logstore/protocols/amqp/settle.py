@@ -24,8 +24,7 @@ _ACK: Final = METHOD_IDS[methods.BasicAck]
 IDS: Final = Struct(">HH").pack(*_ACK)  # how the frames of an Ack begin
 SIZE: Final = 13  # of what they hold
 _NACK, _REJECT = METHOD_IDS[methods.BasicNack], METHOD_IDS[methods.BasicReject]
-# By how their frames begin, which are as long: what they are, and the bits for "multiple" and
-# "requeue".
+# By the beginning of frames of equal length: the method, and the bits "multiple" and "requeue".
 BACK: Final = {
     Struct(">HH").pack(*_NACK): (_NACK, 1, 2),
     Struct(">HH").pack(*_REJECT): (_REJECT, 0, 1),

@@ -29,7 +29,7 @@ class Asked(Carrier, Protocol):
     phase: Phase
     handshake: Handshake
     entry: Admitted | None
-    is_out: bool  # who it was is no user any more
+    is_out: bool  # its user was deleted
     channels: dict[int, AmqpChannel]
 
     def send(self, method: Method) -> None: ...
@@ -44,7 +44,7 @@ def check_login(of: Asked) -> None:
     assert offer is not None
 
     def known(came: Admitted | TurnedAway) -> None:
-        if of.phase is Phase.HANDSHAKE:  # else it has ended meanwhile
+        if of.phase is Phase.HANDSHAKE:  # unless it has ended meanwhile
             _logged_in(of, offer.mechanism, came)
 
     of.begin_check()
@@ -97,7 +97,7 @@ def look_again(of: Asked) -> None:
     if of.is_out:
         refusal = Refusal(CONNECTION_FORCED, gone(of.entry))
         of.fail(refusal, (0, 0))
-        if of.link.unsent:  # which it is not to have any more
+        if of.link.unsent:  # which the client may no longer receive
             of.link.cut(str(refusal))
             return
     for channel in list(of.channels.values()):

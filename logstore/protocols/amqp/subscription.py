@@ -27,7 +27,7 @@ from logstore.broker.routing.arguments import NO_ARGUMENTS, Arguments
 from logstore.protocols.amqp.carrier import Carrier
 
 MIDDLES_MAX: Final = 256  # of one consumer
-MESSAGE_BYTES: Final = 256  # that a message takes at least: so many are asked for at once
+MESSAGE_BYTES: Final = 256  # minimum cost of a message, which bounds a request
 _TAG: Final = Struct(">QB")  # and whether it was delivered before
 _DELIVER: Final = Struct(">HH").pack(*IDS[methods.BasicDeliver])
 

@@ -35,7 +35,7 @@ from logstore.slices import Steps, parts
 
 NO_RULES: Final = "there are no users here, so everyone may do everything: add a user first"
 FEW: Final = 500  # rules that are looked at while others wait
-# Of one change: it is told to the audit log, and shown, while others wait.
+# Rules in one change: the audit log and others are told of it while clients wait.
 CHANGED_AT_ONCE: Final = 100
 CHANGE_UNITS: Final = 5
 PRINCIPAL: Final = "User:"  # the one type that there is

@@ -23,7 +23,7 @@ from logstore.protocols.kafka.slots import Slot
 PRODUCE: Final = 0
 SASL_HANDSHAKE: Final = 17
 API_VERSIONS: Final = 18
-SOFTWARE_SHOWN: Final = 100  # characters of what a client's library is called
+SOFTWARE_SHOWN: Final = 100  # characters of the name of a client's library
 SASL_AUTHENTICATE: Final = 36
 NEVER: Final = 1 << 15  # above every version
 

@@ -59,7 +59,7 @@ class Ask:
 
 
 Asks = tuple[Ask, ...]
-NOTHING: Final[Asks] = ()  # whoever has come in may do it
+NOTHING: Final[Asks] = ()  # any client may do it
 
 
 def whole(operation: str, kind: str, of: str = "") -> Ask:
@@ -77,8 +77,8 @@ def shown(operation: str, kind: str, *enough: tuple[str, str]) -> Ask:
     return Ask(When.SHOWN, operation, kind, enough=enough)
 
 
-# What a client is told without the right, as Kafka's clients show it. A topic's name may stand for
-# another kind of object: the code is the topic's.
+# Error codes for a missing right, as Kafka's clients show them. A topic's name may stand for
+# another kind of object: the code is then still the topic's.
 CODES: Final = {
     TOPIC: errors.TOPIC_AUTHORIZATION_FAILED,
     GROUP: errors.GROUP_AUTHORIZATION_FAILED,

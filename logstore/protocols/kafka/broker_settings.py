@@ -46,7 +46,7 @@ def kind_of(chosen: Chosen) -> int:
     return INT if field.metadata["high"] <= INT32_MAX else LONG
 
 
-# Kafka's names of what topics get where they say nothing.
+# Kafka's names of the defaults of topic settings.
 OF_TOPICS: Final = {
     "compression.gzip.level": "compression.gzip.level",
     "compression.lz4.level": "compression.lz4.level",
@@ -77,9 +77,9 @@ OF_TOPICS: Final = {
     "min.insync.replicas": "min.insync.replicas",
     "unclean.leader.election.enable": "unclean.leader.election.enable",
 }
-# What Kafka calls the default of a topic setting.
+# Kafka's name of a topic setting's default.
 SYNONYMS: Final = {ours: kafkas for kafkas, ours in OF_TOPICS.items()}
-# Kafka's names of settings of ours that are called something else.
+# Kafka's names of our settings that differ from ours.
 RENAMED: Final = {
     "log.cleaner.dedupe.buffer.size": "compaction.memory.bytes",
     "log.cleaner.io.max.bytes.per.second": "upkeep.bytes.per.second",
@@ -99,7 +99,7 @@ def _endpoint(client: KafkaClient) -> str:
     return f"{client.listener}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-# What follows from what the node is.
+# Values that follow from the kind of node.
 _FACTS: Final[dict[str, tuple[int, Callable[[KafkaClient], str | None]]]] = {
     "advertised.listeners": (STRING, _endpoint),
     "auto.leader.rebalance.enable": (BOOLEAN, lambda _: "true"),

@@ -56,9 +56,9 @@ class KafkaClient:
         # The client's identity and rights: anonymous until it logs in.
         self.rights: Rights = door.access.rights(anonymous(peer[0], DOOR))
         self.seat = Seat(door.access.metering)
-        self._came_freely = not door.access.required  # nobody had to say who they are
-        self._removed = False  # who it was is no user any more: it is cut off in its turn
-        self.id = ""  # what it calls itself
+        self._came_freely = not door.access.required  # no login was required
+        self._removed = False  # its user was deleted: it is disconnected in its turn
+        self.id = ""  # the client's own name
         self.software = ""  # its library and version, where it says so
         self.now = 0.0  # seconds of the sessions' clock
         self.muted_until = 0.0  # nothing is taken of it before, for it has used too much
@@ -67,16 +67,16 @@ class KafkaClient:
         self.sharing_bytes = 0  # of its share sessions
         self._leavers: dict[object, Callable[[], object]] = {}  # called once it is gone
         self.closed: str | None = None  # why nothing more is taken of it
-        self.kept = False  # a view of what is being received
+        self.kept = False  # whether a view of the input is kept
         # The requests under way, in order, each with its correlation id, None where its answer has
         # no header, and whether that has room for tagged fields.
         self.slots: deque[tuple[Slot, int | None, bool]] = deque()
         self.held: Slot | None = None  # nothing is taken before this is answered
-        # Ends what is held where it is not allowed any more; None: it is not known to end so.
+        # Ends a held request that is no longer allowed; None: not known to end.
         self.recheck: Callable[[], None] | None = None
         self.glances_left = GLANCE_MAX  # of this turn, as ``admission`` counts them
         self._watched: dict[Log, Wake] = {}
-        self.news: set[Log] = set()  # of the watched: those that have had some
+        self.news: set[Log] = set()  # watched logs with news
         self._to_sync: set[Log] = set()
 
     @property

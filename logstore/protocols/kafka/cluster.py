@@ -37,7 +37,7 @@ BROKERS: Final = 1  # what DescribeCluster may be asked for (KIP-919)
 MANY_KEYS: Final = 4  # FindCoordinator (KIP-699)
 KEYS_AT_ONCE: Final = 100  # looked up while others wait
 NOWHERE: Final = -1  # the node and port of a coordinator that is not told
-COORDINATED: Final = {0: GROUP, 1: TRANSACTIONAL_ID}  # what a coordinator is asked for
+COORDINATED: Final = {0: GROUP, 1: TRANSACTIONAL_ID}  # kinds that have a coordinator
 
 
 # Metadata
@@ -198,7 +198,7 @@ def find_coordinator(
 ) -> find_coordinator_messages.Response | InWorker:
     """Key 10: this node, for every group and every transactional id."""
     if COORDINATED.get(request.key_type) == TRANSACTIONAL_ID:
-        with suppress(LogstoreError):  # whoever asks for anything is told
+        with suppress(LogstoreError):  # a later request reports the error
             client.door.transactions_of.coordinator()  # is read, until its first request comes
     keys = request.coordinator_keys if version >= MANY_KEYS else [request.key]
     work = partial(_found, client, version, request.key_type, keys)

@@ -26,9 +26,9 @@ from logstore.protocols.kafka.handler import handler
 from logstore.slices import Steps, parts
 
 BY_ID: Final = 10  # OffsetCommit and OffsetFetch: topics have ids, not names
-KNOWS_EPOCHS: Final = 9  # OffsetCommit: what a member of the new protocol must speak (KIP-848)
+KNOWS_EPOCHS: Final = 9  # OffsetCommit: the minimum for a member of the new protocol (KIP-848)
 MANY_GROUPS: Final = 8  # OffsetFetch (KIP-709)
-GROUP_ERROR: Final = 2  # OffsetFetch: what is wrong with the group is said once
+GROUP_ERROR: Final = 2  # OffsetFetch: from here on a group's error is sent once
 AT_ONCE: Final = 100  # partitions that are looked up, or looked at, while others wait
 COMMITTED_AT_ONCE: Final = 1000  # partitions, of one change of the group
 UNKNOWN: Final = errors.UNKNOWN_TOPIC_OR_PARTITION

@@ -37,7 +37,7 @@ from logstore.protocols.kafka.handler import handler
 from logstore.settings import GROUP_PREFIX
 
 TOPIC, NODE, LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32  # kinds of resources
-# What rules call them: what is not named here is the cluster's.
+# Kinds of objects in rules: kinds that are not listed belong to the cluster.
 _RULED: Final = {TOPIC: TOPICS, GROUP: GROUPS}
 OF_TOPIC, OF_NODE, BY_DEFAULT, OF_LOGGER, OF_GROUP = 1, 4, 5, 6, 8  # sources
 _SOURCES: Final = {"topic": OF_TOPIC, "group": OF_GROUP, "default": BY_DEFAULT}
@@ -268,7 +268,7 @@ class Changeable(NamedTuple):
 
     given: Callable[[str], Mapping[str, str]]  # those of its own
     describe: Callable[[str], list[Chosen]]
-    check: Callable[[str, Mapping[str, str], Sequence[str]], None]  # what is set, and reset
+    check: Callable[[str, Mapping[str, str], Sequence[str]], None]  # set, and reset
     alter: Callable[[str, Mapping[str, str], Sequence[str]], object]
     said: Callable[[str, Mapping[str, str], Sequence[str]], str]  # to the audit log
 

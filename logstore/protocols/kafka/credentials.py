@@ -161,7 +161,7 @@ def _fault(
 
 def _unwanted(access: Access, name: str) -> Fault | None:
     """The reason why a user of this name cannot be created."""
-    if not access.required:  # and nobody could log in then who may do anything
+    if not access.required:  # and then no administrator could log in
         text = "there are no users: add the first one with `logstore user add`"
         return errors.POLICY_VIOLATION, text
     try:

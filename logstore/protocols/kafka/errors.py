@@ -74,7 +74,7 @@ INVALID_SHARE_SESSION_EPOCH: Final = 123
 INVALID_REGULAR_EXPRESSION: Final = 128
 SHARE_SESSION_LIMIT_REACHED: Final = 133
 
-# What a group answers.
+# Codes of a group's errors.
 GROUP_CODES: Final = {
     GroupError.COORDINATOR_LOAD_IN_PROGRESS: COORDINATOR_LOAD_IN_PROGRESS,
     GroupError.COORDINATOR_NOT_AVAILABLE: COORDINATOR_NOT_AVAILABLE,
@@ -115,8 +115,8 @@ _CODES: Final[tuple[tuple[type[errors.LogstoreError], int], ...]] = (
     (errors.UnknownSetting, INVALID_CONFIG),
     (errors.InvalidSetting, INVALID_CONFIG),
     (errors.OutOfSequence, OUT_OF_ORDER_SEQUENCE_NUMBER),
-    # Clients abort, raise the epoch and number anew. Taken for a repeat it would be lost, as with
-    # Kafka: librdkafka 2.16 gives the numbers of what it was not told of again, after an abort.
+    # Clients abort, raise the epoch and restart their numbering. As with Kafka, a batch taken for a
+    # repeat would be lost: after an abort librdkafka 2.16 reuses the numbers of unreported batches.
     (errors.OfEndedTransaction, UNKNOWN_PRODUCER_ID),
     (errors.FencedProducer, INVALID_PRODUCER_EPOCH),
     # Clients ask for another id, or end: told of UNKNOWN_PRODUCER_ID, Kafka's Java client would
@@ -131,7 +131,8 @@ _CODES: Final[tuple[tuple[type[errors.LogstoreError], int], ...]] = (
     (errors.ShareSessionNotFound, SHARE_SESSION_NOT_FOUND),
     (errors.InvalidShareSessionEpoch, INVALID_SHARE_SESSION_EPOCH),
     (errors.TooManyShareSessions, SHARE_SESSION_LIMIT_REACHED),
-    # To a client the node is what it is: gone, broken, full. It tries again, or elsewhere.
+    # To a client every such error means that the node is unavailable, and it tries again or
+    # elsewhere.
     (errors.Closed, KAFKA_STORAGE_ERROR),
     (errors.ReadOnly, KAFKA_STORAGE_ERROR),
     (errors.Damaged, KAFKA_STORAGE_ERROR),

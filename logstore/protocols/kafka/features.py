@@ -9,7 +9,7 @@ from typing import Final
 
 FEATURES: Final[Mapping[str, int]] = MappingProxyType({
     "share.version": 2,  # KIP-932, with dead letters (KIP-1191)
-    # Each end of a transaction raises its producer's epoch, and what is produced is added to the
-    # transaction by that alone (KIP-890). Clients that know less of it are served as they ask.
+    # Each end of a transaction raises its producer's epoch, and producing alone adds a partition to
+    # the transaction (KIP-890). Clients with older versions are served as they request.
     "transaction.version": 2,
 })  # fmt: skip

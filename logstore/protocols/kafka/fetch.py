@@ -32,8 +32,8 @@ from logstore.protocols.session import Buffer
 from logstore.slices import UNITS, Steps
 from logstore.slices import parts as parts_of
 
-# However much a client takes at once: smaller answers are read and received into memory that was
-# used before, and a client asks again. What it takes first is given whole all the same.
+# The limit of an answer, even if a client accepts more: smaller answers reuse memory, and a client
+# asks again. The first batch is still sent whole.
 RESPONSE_BYTES: Final = 8 << 20
 FETCH_HELD_BYTES: Final = 512  # of a request under way, for each of its partitions
 PARTITION_BYTES: Final = 16 << 10  # of as many as are asked for: each costs in every answer
@@ -125,7 +125,7 @@ class Fetching:
         self._opening: Later | None = None
         self._answer: list[Given] | None = None
         self._finishing = False
-        self._by_log: dict[Log, list[int]] = {}  # of those watched: where they are asked for
+        self._by_log: dict[Log, list[int]] = {}  # watched logs, with the numbers of their fetches
         self._uncounted: list[int] = []  # fetches that are still to be counted, or again
         self._counts: dict[int, int] = {}
         self._total = 0  # bytes that are there
@@ -188,7 +188,7 @@ class Fetching:
             self._begin()
         if self._rules != self._client.door.access.version:
             if self._made is not None and self._made.answer is None:
-                return False  # a worker is reading it: what it may not is dropped then
+                return False  # a worker is reading; forbidden records are dropped afterwards
             if len(self._fetches) <= READ_AT_ONCE:
                 self._ask_again()
             else:  # a worker asks, and answers now
@@ -256,7 +256,8 @@ class Fetching:
         """The records of the answer; None if all of them must first be read from the disk."""
         asked = PARTITION_BYTES * len(self._fetches), self._request.min_bytes
         enough = max(RESPONSE_BYTES, *asked)
-        # It is held until the client has read it, so it is short where there is little memory.
+        # The answer stays in memory until the client has read it, so it is short if memory is
+        # short.
         enough = self._client.door.budget.answer_bytes(enough)
         left, largest, given = min(self._bytes_max, enough), 0, []
         self._records = 0

@@ -23,7 +23,7 @@ EPOCH_MAX: Final = 2**31 - 1
 PARTITIONS_MAX: Final = 100_000  # a session is memory that a client fills; beyond this it has none
 
 
-# A partition in one: what is asked and what was told, as objects.
+# Bytes of a partition in a session: its request and its last answer, as objects.
 PARTITION_HELD_BYTES: Final = 512
 
 

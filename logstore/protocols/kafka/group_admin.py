@@ -25,7 +25,7 @@ from logstore.slices import Steps, parts
 
 TELLS_UNKNOWN: Final = 6  # DescribeGroups: a group that is not there is an error (KIP-1043)
 STABLE: Final = "Stable"
-# Of one transaction; each is looked for in the catalogue first, which is some 20 us.
+# Groups in one transaction; each is first looked up in the catalogue, at some 20 us.
 DELETED_AT_ONCE: Final = 200
 DELETE_UNITS: Final = 5
 DEAD: Final = "Dead"  # the state of a group that is not there
@@ -181,7 +181,7 @@ def _is_shared(client: KafkaClient, name: str) -> bool:
         return True
     try:
         return client.door.coordinator.share_group(name) is not None
-    except Refusal:  # whoever deletes it is told
+    except Refusal:  # deleting it reports the error
         return False
 
 

@@ -27,7 +27,7 @@ from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
 from logstore.records.parts import parts
 
-# What a "timestamp" below 0 stands for.
+# Meanings of negative "timestamps".
 LATEST: Final = -1
 EARLIEST: Final = -2
 OF_LARGEST_TIMESTAMP: Final = -3  # KIP-734
@@ -62,7 +62,7 @@ def _at_hand(door: KafkaDoor, places: Iterable[TopicPartition]) -> bool:
     """Whether the answer needs no log that is still closed."""
     for name, partition in places:
         topic = door.topics.get(name)
-        with suppress(UnknownPartition):  # who asks is told
+        with suppress(UnknownPartition):  # the answer reports the error
             if topic is not None and topic.at_hand(partition) is None:
                 return False
     return True

@@ -66,7 +66,7 @@ def elect(
     """Key 43: the node leads every partition, so no election is needed."""
     if request.election_type not in ELECTIONS:
         return elect_messages.Response(error_code=errors.INVALID_REQUEST)
-    if request.topic_partitions is None:  # all: those that need no election are not listed
+    if request.topic_partitions is None:  # all: partitions that need no election are not listed
         results = [
             elect_messages.ReplicaElectionResult(name) for name in client.door.topics.names()
         ]

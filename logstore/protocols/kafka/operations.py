@@ -39,8 +39,8 @@ NUMBERS: Final = {
     IDEMPOTENT_WRITE: 12,
 }
 
-# What can be done with objects of each kind: the channel or queue that a topic's name stands for
-# is told of as a topic.
+# Operations on each kind of object: a channel or queue that a topic's name stands for is described
+# as a topic.
 OF_TOPIC: Final = (READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS)
 OF_GROUP: Final = (READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS)
 OF_CLUSTER: Final = (

@@ -18,10 +18,10 @@ from logstore.protocols.session import Buffer
 from logstore.records.batch import Batch
 from logstore.records.encode import encode
 
-# Batches of repeats alone, which have no records, are passed over: librdkafka takes some answers
-# with nothing else for messages that are too large for it. Where no record follows, or not before
-# so many bytes of them, a client is moved on by a control batch, which all clients pass by: a
-# commit (KIP-98: version and type; version and epoch) by nobody.
+# Batches without records, which only repeat others, are skipped: librdkafka takes some answers
+# without any record for messages that exceed its limit. If no record follows within this many bytes
+# of them, a control batch moves the client on, which all clients skip: a commit (KIP-98: version
+# and type; version and epoch) of no producer.
 EMPTY_BYTES_MAX: Final = 65_536
 EVERYTHING: Final = 2**63 - 1  # an offset above all
 FEW_BYTES: Final = 64 << 10
@@ -49,7 +49,7 @@ class PartitionFetch:
         self.given = 0  # records that were read last, as far as offsets tell
         self.log: Log | None = None
         self._topic: Topic | None = None
-        # Of a queue's topic what is there is enough: to count it, it would be decoded.
+        # For a queue's topic any record suffices: counting would require decoding.
         self._counts = topic is None or not topic.read_only
         self._may_be_empty = topic is not None and bool(topic.settings.deduplication_header)
         self._begin = asked.offset  # all before it, as far as it was looked at, has no records
@@ -146,7 +146,7 @@ class PartitionFetch:
         """Read up to this many bytes; at least one batch if no other partition has returned any."""
         asked = self.asked
         given = Given(asked.topic, asked.partition, self.error_code)
-        log, self.cold = self.log, False  # what was is over, also where there is an error now
+        log, self.cold = self.log, False  # the last result is void, even on an error
         if log is None:
             return given
         try:
@@ -159,7 +159,7 @@ class PartitionFetch:
             if given.error_code == errors.OFFSET_OUT_OF_RANGE:
                 given.high_watermark = -1
                 return given
-        # After: what is given is below them.
+        # After the read: the records returned are below them.
         given.last_stable, given.high_watermark = log.stable, log.safe
         return given
 
@@ -216,7 +216,7 @@ class PartitionFetch:
             self.given = batches[-1].next_offset - at
             return [batch.data for batch in batches]
         if not batches and not self.cold:
-            log.check_failure()  # else who waits for more would be answered at once, for ever
+            log.check_failure()  # otherwise a waiting client would be answered at once, for ever
         return ()
 
 

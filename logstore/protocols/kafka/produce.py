@@ -45,18 +45,19 @@ from logstore.slices import parts as parts_of
 if TYPE_CHECKING:
     from logstore.protocols.kafka.within import Within
 
-# Of a request: clients send some tens of batches; one with more does not hold up the others.
+# Batches of a request that are processed at once: clients send some tens of them, and more must not
+# delay others.
 PARTS_AT_ONCE = 500
 PARTS_A_STEP = 50
-# Of batches: to write 100 MB at once would take 50 ms and more.
+# Bytes of batches that are written at once: 100 MB would take 50 ms or more.
 BYTES_AT_ONCE = 8 << 20
 BYTES_A_STEP = 2 << 20
 GLANCES_A_STEP = GLANCE_MAX // 4
 LOGS_AT_ONCE = 1000  # that are waited for, looked at before others have their turn
-APPEND_UNITS = 10  # what it is to put a batch into its log
+APPEND_UNITS = 10  # cost of appending a batch
 IDS_IN_TURN_MAX = 5000  # to remember more in one go takes ms: a worker does it
 FIRST_WITH_BATCHES = 3  # the versions before carry the old formats
-PART_HELD_BYTES = 512  # of a batch's part of the request and of what waits for it, as objects
+PART_HELD_BYTES = 512  # objects of a part of the request and of its wait
 FIRST_WITH_ZSTD = 7  # KIP-110
 
 
@@ -262,7 +263,8 @@ def _answer(
 ) -> Slot | None:
     if request.acks == 0:
         if any(part.error_code for _, parts in request.topics for part in parts):
-            # There is no answer that could say so; a client that is cut off looks anew.
+            # acks=0 has no response in which to report the error; a disconnected client refreshes
+            # its metadata.
             client.end("a batch sent with acks=0 could not be taken")
         return None
     if request.acks == 1 or all(it.is_safe for it in written):

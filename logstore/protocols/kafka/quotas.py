@@ -30,7 +30,7 @@ from logstore.slices import Steps, parts
 
 EXACT, DEFAULT, SPECIFIED = 0, 1, 2  # how a component of a filter matches
 NO_EFFECT: Final = "kept and shown, without effect here: "
-# A client id is any text, and a default needs none: nobody has more than this in earnest.
+# A client id is any text, but no real client has a longer one.
 QUOTAS_MAX: Final = 10_000
 ALTERED_AT_ONCE: Final = 200  # of one change
 ALTER_UNITS: Final = 2

@@ -31,8 +31,8 @@ from logstore.subject import SETTING, Certificate
 
 LOGIN_S: Final = 10.0  # that a peer has to log in
 TOLD_S: Final = 2.0  # that it has to take an answer, where that took us long
-# Of a request of a peer that has not logged in: strangers are many, and what they have sent is kept
-# until it is whole. A name, a password and a client's id fit; a token of an issuer may be longer.
+# Bytes of a request before the login: unknown peers may be many, and an incomplete request is kept.
+# A name, a password and a client id fit; an issuer's token may be longer.
 EARLY_BYTES_MAX: Final = 16 << 10
 HELD_BYTES: Final = 1024  # for a token, while it is looked into, beside its own
 BY_CERTIFICATE: Final = "SSL"  # as an identity's mechanism; Kafka's word for such a listener
@@ -92,9 +92,9 @@ class Sasl:
     def __init__(self, client: KafkaClient, certificate: Certificate | None = None) -> None:
         """``certificate``: the client's. The user that it stands for may log in, but need not."""
         self._certificate = certificate
-        # Whether its certificate alone says who it is.
+        # Whether only the certificate identifies the client.
         self._certified = certificate is not None and _become(client, certificate)
-        self.raw = False  # what comes next is a token without a header
+        self.raw = False  # the next input is a token without a header
         self.until: float | None = None  # it is given up then; None: it was not heard of yet
         self._verdict: Verdict | None = None  # of the token that is looked into
         self._client = client
@@ -314,7 +314,7 @@ class Sasl:
             text = f"Cannot change principals during re-authentication from User.{before}: "
             self._fail(Refusal(f"{text}User.{done.user}", done.user), verdict, answer)
             return
-        # By a password or a certificate nobody comes so far who is off; a token does not know.
+        # A disabled user is refused earlier with a password or a certificate, but not with a token.
         if done.user in client.door.access.users and not client.door.logins.admits(done.user):
             why = "the user may not log in here"
             self._fail(Refusal(user=done.user, why=why), verdict, answer)

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 SIZE_BYTES: Final = 4
 # Requests under way at once; more are taken when some are answered. Clients have five.
 SLOTS_MAX: Final = 256
-# Answers are as long as their work: so much is owed at most, and taken in one go, before others
-# have their turn.
+# Answers are as long as their work takes: this many bytes may be owed and are accepted in one go,
+# before other sessions have their turn.
 OWED_BYTES_MAX: Final = 64 << 10
 TAKEN_AT_ONCE: Final = 32
-# Of a request without records: 100,000 partitions with their offsets and metadata. Each of its
-# bytes may be an object here, so it has to be bounded well below the records.
+# Bytes of a request without records: 100,000 partitions with offsets and metadata. Each byte may
+# become an object, so the limit is well below that for records.
 OTHER_BYTES_MAX: Final = 8 << 20
 CLIENT_ID_SHOWN: Final = 64
 PROTOCOL: Final = "the Kafka protocol"  # as a peer of another is told of
@@ -110,7 +110,7 @@ class KafkaSession:
 
     @property
     def busy(self) -> bool:
-        return bool(self._slots) or self._muted  # what it has sent meanwhile is taken then
+        return bool(self._slots) or self._muted  # input that arrived meanwhile is then processed
 
     @property
     def kept(self) -> bool:
@@ -132,7 +132,7 @@ class KafkaSession:
 
     @property
     def deadline(self) -> float | None:
-        # Those behind cannot be answered before the first one.
+        # Later requests cannot be answered before the first one.
         due = self._slots[0][0].deadline if self._slots else None
         given_up = None if self._login is None else self._login.deadline
         if given_up is not None and (due is None or given_up < due):
@@ -235,7 +235,7 @@ class KafkaSession:
                 self._owed -= slot.held_bytes
             try:
                 body = slot.body()
-            except LogstoreError as error:  # what was answered before it is sent
+            except LogstoreError as error:  # earlier answers are still sent
                 self._client.end(str(error))
                 break
             if body is None:
@@ -263,7 +263,7 @@ class KafkaSession:
     def finish(self, now: float) -> None:
         """As Session.finish."""
         self._client.now = now
-        self._finishing = True  # also what is behind, and taken later
+        self._finishing = True  # also for requests processed later
         for slot, _, _ in self._slots:
             slot.finish()
 
@@ -318,7 +318,7 @@ class KafkaSession:
             at = wire.skip_tags(frame, at)
         slot = None if login is None else login.take(api, version, frame, at)
         if slot is None:
-            # What is taken now counts before it is written; it is taken all the same.
+            # A request counts before its answer is written; it is processed in any case.
             wait_ms = self._client.used(PRODUCER_RATE, len(frame)) if key == PRODUCE else 0
             slot = take(api, self._client, version, frame, at)
             if wait_ms and slot is not None:

@@ -59,7 +59,7 @@ class Acknowledgements:
 
     def _acknowledge(self, place: TopicPartition, said: Sequence[Said]) -> None:
         partition = self._shares.at_hand(Place(self._session.group, *place))
-        if partition is None:  # nobody was given anything of it
+        if partition is None:  # no member was given any record of it
             self.outcomes[place] = Outcome(errors.UNKNOWN_TOPIC_OR_PARTITION)
         else:
             self._pending += 1

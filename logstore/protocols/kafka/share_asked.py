@@ -23,7 +23,7 @@ class Asked(NamedTuple):
     member: str
     epoch: int
     places: Sequence[TopicPartition]  # each once
-    said: dict[TopicPartition, Sequence[Said] | Refused]  # of those of which something is
+    said: dict[TopicPartition, Sequence[Said] | Refused]  # partitions with acknowledgements
     forgotten: Sequence[TopicPartition]
 
     def check(self) -> None:

@@ -39,9 +39,9 @@ from logstore.protocols.kafka.slots import Slot
 from logstore.protocols.session import Buffer
 from logstore.slices import Steps
 
-RECORD_LIMIT: Final = 1  # ShareAcquireMode (KIP-1206): so many and no more; 0: by whole batches
+RECORD_LIMIT: Final = 1  # ShareAcquireMode (KIP-1206): at most this many; 0: whole batches
 LARGE_BYTES: Final = 4 << 10  # of a request: some hundred partitions, read in a worker
-# Of those that a session reads: each of these steps takes some microseconds.
+# Partitions of a session per step, each of which takes some microseconds.
 LOOKED_AT_ONCE: Final = 500  # partitions, before others have their turn
 PLACES_A_UNIT: Final = 10  # of a session that changes
 READ_UNITS: Final = 2  # of one that is read by a request more
@@ -50,7 +50,7 @@ TAKE_UNITS: Final = 10  # of records that are taken of a partition
 MANY_TOLD: Final = 500  # partitions of an answer, which a worker makes then
 # However much a client wants to wait for: to count more would take long at each piece of news.
 COUNTED_BYTES: Final = 64 << 10
-# What Kafka's client knows for a partition; it ends with any other.
+# Codes that Kafka's client accepts for a partition; any other ends it.
 PARTITION_CODES: Final = {
     errors.CORRUPT_MESSAGE,
     errors.KAFKA_STORAGE_ERROR,

@@ -29,7 +29,7 @@ from logstore.slices import Steps
 NOT_BEGUN: Final = -1  # the start, and the lag, where a group has not begun
 STANDING_UNITS: Final = 3  # of a partition that is told of
 CHANGE_UNITS: Final = 5  # of one that begins again
-CHANGED_AT_ONCE: Final = 500  # of those, by one request: each takes a KiB until the journal has it
+CHANGED_AT_ONCE: Final = 500  # by one request: each takes a KiB until it is in the journal
 NO_TOPIC: Final = errors.UNKNOWN_TOPIC_OR_PARTITION
 
 NOT_ALLOWED: Final = CODES[GROUP]

@@ -77,7 +77,8 @@ class Promised:
         answer = self._later.answer
         if answer is None:
             return self._request_bytes
-        # One that is no bytes yet is small, or as large as its groups: there it is counted, too.
+        # An answer that is not encoded yet is small, or as large as its groups, which are counted
+        # elsewhere.
         return len(answer) if isinstance(answer, bytearray) else self._request_bytes
 
     def ready(self, now: float) -> bool:

@@ -100,7 +100,7 @@ def _created(
                 errors.TOPIC_AUTHORIZATION_FAILED,
                 f"topic {asked.name!r}: the name is reserved for Kafka's metadata",
             )
-        if is_servers(asked.name):  # also whoever may create any
+        if is_servers(asked.name):  # even for a client that may create any topic
             raise _Unauthorized
         settings = given_settings(asked.configs)
         count = _count(asked)

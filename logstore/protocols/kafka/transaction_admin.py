@@ -160,8 +160,8 @@ class _Named(NamedTuple):
 
     marker: markers_messages.Marker
     producer: Producer
-    codes: Sequence[Sequence[int]]  # what is wrong with its partitions: by topic, by partition
-    refused: int  # what is wrong with all of it
+    codes: Sequence[Sequence[int]]  # the partitions' errors: by topic, by partition
+    refused: int  # the error of the whole marker
 
 
 def write_txn_markers(
@@ -229,7 +229,7 @@ def _named(client: KafkaClient, marker: markers_messages.Marker) -> Steps:
                 code = errors.UNKNOWN_TOPIC_OR_PARTITION
                 if topic is not None and 0 <= number < len(topic.partitions):
                     code, its = errors.NONE, topic.at_hand(number)
-                    # One that nobody has opened has nothing open: the start looks for that.
+                    # A log that is not open has no open transaction: the start checks for those.
                     if its is not None and first_of(its, marker.producer_id) is not None:
                         is_open = True
                 of_topic.append(code)

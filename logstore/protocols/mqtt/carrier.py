@@ -47,16 +47,16 @@ class Carrier(Line, Protocol):
     link: Link
     phase: Phase
     version: int  # the protocol level, once it is known
-    come: Come | None  # once it has said who it is
+    come: Come | None  # once a CONNECT has arrived
     permits: Permits | None  # once that is true
     mine: Session | None  # from when it has it to the end
     seat: Seat | None
     owed: Owed
     out: list[bytes]
     out_bytes: int
-    aliases: dict[int, bytes] | None  # topics, by what stands for them
+    aliases: dict[int, bytes] | None  # topics by alias
     alias_bytes: int
-    first: First | None  # what is retained is on its way to it
+    first: First | None  # while retained messages are being sent
 
     def put(self, frames: bytes) -> None:
         """Append frames to the output. Does not wake the link."""

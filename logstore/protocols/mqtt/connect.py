@@ -29,7 +29,7 @@ class Come(NamedTuple):
     expiry_s: int
     keep_alive_s: int
     window: int  # messages that may be sent to it unacknowledged
-    packet_bytes_max: int  # of what is sent to it; 0: any size
+    packet_bytes_max: int  # of packets to the client; 0: any size
     responses: bool  # it wants a place for answers
     will: Will | None
     asked_expiry_s: int  # as it has asked for it

@@ -31,7 +31,7 @@ def chunk(of: Carrier, it: Chunk) -> None:
     door.counts.sent[0] += it.messages
     door.totals.messages_out += it.messages
     if of.out:
-        of.put(it.data)  # behind what it was told before
+        of.put(it.data)  # after all earlier packets
     else:
         of.link.push(it.data)
 

@@ -89,7 +89,7 @@ class ModelOf(Protocol):
 class MqttLimits(NamedTuple):
     """The limits of each connection."""
 
-    packet_bytes_max: int  # of what clients send
+    packet_bytes_max: int  # of packets from clients
     slow_bytes: int  # unsent, beyond which messages of QoS 0 are dropped
     window: int  # of clients of version 3.1.1: messages that they may leave unacknowledged
     expiry_max_s: int = NEVER
@@ -117,7 +117,7 @@ class MqttDoor:
     logins: Logins
     refusals: Refusals
     audit: Audit
-    insecure: bool  # while there are no users anybody may come from anywhere
+    insecure: bool  # without users clients may connect from anywhere
     alarm: DiskAlarm
     counts: MqttCounts
     totals: DoorCounts

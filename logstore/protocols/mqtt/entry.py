@@ -34,7 +34,7 @@ from logstore.protocols.rabbit_login import (
 )
 
 DOOR: Final = "mqtt"
-PLAIN: Final = "PLAIN"  # the mechanism of who gives a name and a password
+PLAIN: Final = "PLAIN"  # the mechanism with a name and a password
 WINDOW_MAX: Final = 65_535
 
 
@@ -237,7 +237,7 @@ def _let_in(of: Carrier, connected: Connected, error: LogstoreError | None) -> N
     of.run()
     if connected.present and not permits.free:
         of.work(reviewing(of))
-    if of.mine is not None:  # else it hears what it may not any more, and ends
+    if of.mine is not None:  # otherwise the client learns why, and ends
         left = of.door.model.unfinished.pop(connected.session, None) if of.door.model else None
         if left is not None:
             retaining.go_on_with(of, left)

@@ -29,7 +29,7 @@ class Owed:
     def __init__(self) -> None:
         # None: there is none; an idle connection is to cost little.
         self._answers: deque[_Answer] | None = None
-        self.unacknowledged = 0  # messages that it has sent, and those that it has released
+        self.unacknowledged = 0  # messages that the client has sent or released
         self.counted = 0  # of them: those of QoS 1
 
     def __len__(self) -> int:
@@ -97,5 +97,5 @@ class Owed:
             for it in self._answers:
                 if it.waiting is not None:
                     it.waiting.close()
-            self._answers.clear()  # somebody may be at it
+            self._answers.clear()  # a caller may be iterating over it
         self.unacknowledged = self.counted = 0

@@ -34,7 +34,7 @@ def take(of: Carrier, run: Run) -> None:
         said.read(run)
     except Broken:
         done = len(said.topics)
-        if done:  # what comes before is taken
+        if done:  # earlier messages are published
             pids = None if run.pids is None else run.pids[:done]
             left = Run(run.first, said.topics, run.payloads[:done], pids, None)
             _take(of, left, said.topics, said.abouts)

@@ -26,8 +26,8 @@ ENTRY_BYTES: Final = 1500  # what one subscription's way takes
 FIRST_TOPICS: Final = 500
 FIRST_BYTES: Final = 1 << 18
 _FIRST: Final = b"\x31"  # PUBLISH, QoS 0, RETAIN
-_SEND_ALL: Final = 0  # retain handling: what is retained is sent
-_SEND_NEW: Final = 1  # where there was no such subscription before
+_SEND_ALL: Final = 0  # retain handling: retained messages are sent
+_SEND_NEW: Final = 1  # only for a new subscription
 
 
 class _Way:
@@ -38,7 +38,7 @@ class _Way:
     def __init__(self, cursor: Cursor, grant: Grant) -> None:
         self.cursor = cursor
         self.grant = grant
-        # What was looked up, is of QoS 0, and waits for the SUBACK.
+        # Retained messages of QoS 0 that wait for the SUBACK.
         self.left: tuple[list[bytes], list[bytes], list[About | None]] = ([], [], [])
 
 

@@ -41,19 +41,19 @@ from logstore.protocols.mqtt.phase import Phase
 from logstore.protocols.session import Buffer, Link
 from logstore.slices import Steps
 
-CONNECT_S: Final = 10.0  # that a client has to say who it is
+CONNECT_S: Final = 10.0  # for a client to send its CONNECT
 EARLY_BYTES_MAX: Final = 64 << 10  # of a CONNECT, its will included
 KEEP_ALIVE: Final = 1.5  # times: [MQTT-3.1.2-22]
-LEAVE_S: Final = 1.0  # when the server stops: until what was published is acknowledged
+LEAVE_S: Final = 1.0  # when the server stops: for acknowledgements
 LINGER_S: Final = 1.0  # that a client has to hear why it ends, while it still sends
-STREAM_BYTES: Final = 16 << 10  # of one read: whoever sends so much has not ended there
+STREAM_BYTES: Final = 16 << 10  # of one read: the client has more to send after it
 CROWDED_S: Final = 0.01  # between looks whether there is room again
 BLOCKED_S: Final = 1.0  # between looks whether the disk has room again
 TAKE_S: Final = 0.005  # that is taken of one connection before others have their turn
 BYTES_AT_ONCE: Final = 256 << 10  # the same
 OUT_BYTES_MAX: Final = 1 << 20  # unsent; then queues give it no more
 UNACKNOWLEDGED_MAX: Final = 16_384  # of a client whose version knows no receive maximum
-SHOWN: Final = 100  # characters of what a client calls itself
+SHOWN: Final = 100  # characters of a client's own name
 PROTOCOL: Final = "MQTT"  # as a peer of another is told of
 
 
@@ -102,7 +102,7 @@ class MqttSession:
         self.closed: str | None = None
         self.phase = Phase.CONNECT
         self.version = kinds.V311  # the protocol level, once it is known
-        self.come: Come | None = None  # once it has said who it is
+        self.come: Come | None = None  # once a CONNECT has arrived
         self.permits: Permits | None = None  # once that is true
         self.mine: Session | None = None  # from when it has it to the end
         self.seat: Seat | None = None
@@ -111,16 +111,16 @@ class MqttSession:
         self.owed = Owed()
         self.aliases: dict[int, bytes] | None = None
         self.alias_bytes = 0
-        self.first: First | None = None  # what is retained is on its way
+        self.first: First | None = None  # while retained messages are being sent
         self.starved = False  # a queue had more for it than it could take
-        self._parked: deque[Item | Broken] | None = None  # that wait for what was asked before
+        self._parked: deque[Item | Broken] | None = None  # that wait for earlier work
         self._parked_bytes = 0
-        self._prepared: Run | None = None  # it was looked for who gets it
-        self._working = False  # what was asked is done in slices: nothing is taken meanwhile
+        self._prepared: Run | None = None  # its receivers are known
+        self._working = False  # work is done in slices: no packet is processed
         self._due: tuple[float, Broken, str] | None = None  # a refusal that is held back
-        self._is_out = False  # who it was is no user any more
+        self._is_out = False  # its user was deleted
         self._leaving = False  # the server stops
-        self._streams = False  # so much has come at once that more is on its way
+        self._streams = False  # a full read: more input is on its way
         self._begun = False
         self._now = 0.0
         self._since = 0.0  # when the phase began
@@ -161,7 +161,7 @@ class MqttSession:
 
     @property
     def busy(self) -> bool:
-        return False  # a client that has ended its side reads nothing any more
+        return False  # a client that has closed its side reads nothing
 
     @property
     def kept(self) -> bool:
@@ -324,7 +324,7 @@ class MqttSession:
         if not keep_alive_s or now < self._heard_at + KEEP_ALIVE * keep_alive_s:
             return
         if self._working or self._blocked_at or self.owed.unacknowledged > UNACKNOWLEDGED_MAX:
-            self._heard_at = now  # it is we who do not listen
+            self._heard_at = now  # the server itself has paused reading
             return
         if self.link.unsent and self.link.unread:
             self._heard_at = (
@@ -594,7 +594,7 @@ class MqttSession:
                 self.refuse(broken)
             else:
                 self.fail(broken)
-            if self.link.unsent:  # which it is not to have any more
+            if self.link.unsent:  # which the client may no longer receive
                 self.link.cut(str(broken))
                 return
         elif self.mine is not None and not permits.free:

@@ -25,8 +25,8 @@ from logstore.relay.wire import Run
 from logstore.slices import Slices
 
 Answered = Callable[[bytes | LogstoreError], None]
-# A question of a kind that the link does not know itself: who asks, what, and who gets the answer,
-# once, now or later.
+# A kind of question that the link itself does not know: it is called with the asking node, the
+# question, and the call that takes the answer once, now or later.
 Asked = Callable[["Asker", bytes, Answered], None]
 
 
@@ -72,7 +72,7 @@ class RelayDoor:
     find: Callable[[bytes, bytes, int], Named]
     work: Work
     asked: dict[int, Asked] = field(default_factory=dict)  # by kind
-    # Whether this node is sure that it owns what it does; else what is given is called once it may.
+    # Whether this node is sure to own its queues; otherwise the call is made once it is.
     vouch: Callable[[Callable[[], None]], bool] = lambda then: True
     stopwatch: Callable[[], float] = lambda: 0.0  # seconds; standing still: nothing takes long
     nonce: Callable[[], bytes] = lambda: token_bytes(NONCE_BYTES)

@@ -41,7 +41,7 @@ class Lending:
     ) -> None:
         """``unsent``: bytes on the connection that the node has not read."""
         self.carrying = Carrying()
-        self.lents: dict[int, Lent] = {}  # also those that have ended, while they have any out
+        self.lents: dict[int, Lent] = {}  # including ended ones that still hold messages
         self.out = 0  # messages
         self.asks: set[int] = set()  # that are not answered
         self._door = door
@@ -85,7 +85,7 @@ class Lending:
         steps = _ending(lents, fetched, live)
         self._door.slices.begin(steps, lambda _: self._door.ended(node), AT_ONCE)
 
-    # As what is lent sees it
+    # As a Lender
 
     @property
     def held_bytes(self) -> int:
