@@ -192,7 +192,7 @@ class LocalAccess:
         from logstore.access.identity import Identity
         from logstore.broker.history import Histories
 
-        # The channels of a store that is read keep none: what they would keep counts.
+        # A store opened to read keeps no channel histories: the settings decide.
         rules, topics = self._store.config.channels, self._store.internals().topics
         histories = Histories(rules, topics, lambda _: None)
         return check(self._access, Identity(user, host), operation, kind, name, histories.is_kept)

@@ -235,7 +235,7 @@ def _forget_services() -> None:
     """
     for name in ("LOGSTORE_DATA", "LOGSTORE_CONFIG", "LOGSTORE_PROFILE"):
         value = os.environ.get(name, "")
-        if "://" in value:  # else the library need not be loaded
+        if "://" in value:  # otherwise the library is not needed
             from logstore.variables import of_a_service
 
             if of_a_service(name, value):

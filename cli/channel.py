@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .stop import Stop
 
 READ_BYTES = 1 << 16
-POLL_S = 0.1  # how soon it is seen that nobody reads our output any more
+POLL_S = 0.1  # how soon a closed output is noticed
 NO_HISTORY = "NOHISTORY"  # the code of CHANNEL.READ's error for a channel that keeps none
 _PATTERN = set("*?[")
 

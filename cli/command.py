@@ -8,13 +8,13 @@ from typer.core import TyperCommand, TyperGroup
 from .usage import UsageError
 
 # The headings of a command's help, in this order.
-INPUT: Final = "Input"  # what is read, of what, from where to where
-SETTINGS: Final = "Settings"  # of what is created or changed
+INPUT: Final = "Input"  # the records to read: which, from where, to where
+SETTINGS: Final = "Settings"  # of the object that is created or changed
 OUTPUT: Final = "Output"  # what becomes of it, and how it looks
 CONNECTION: Final = "Connection"  # where the topics are
-COMMON: Final = "Common"  # how the command goes about it, and what it says meanwhile
+COMMON: Final = "Common"  # the command's behaviour and messages
 HEADINGS: Final = (INPUT, SETTINGS, OUTPUT, CONNECTION, COMMON)
-# By option: one that means something else to a command says its own heading, as rich_help_panel.
+# By option; a command that uses an option differently sets rich_help_panel.
 HEADING_OF: Final = {
     name: heading
     for heading, names in {
@@ -91,7 +91,7 @@ def _once(ctx: Any, parser: Any) -> Any:  # noqa: ANN401
         try:
             values, rest, order = parse(args)
         except UsageError as error:
-            error.ctx = error.ctx or ctx  # else it points to the help of `logstore`
+            error.ctx = error.ctx or ctx  # otherwise it refers to the help of `logstore`
             raise
         repeated = _repeated(order)
         if repeated is not None and not ctx.resilient_parsing:
@@ -106,7 +106,7 @@ def _repeated(order: Sequence[Any]) -> Any | None:  # noqa: ANN401
     seen = set()
     for parameter in order:
         if parameter.param_type_name == "option" and not parameter.multiple:
-            if parameter.name == "help":  # says what it says
+            if parameter.name == "help":  # may be repeated
                 continue
             if parameter.name in seen:
                 return parameter

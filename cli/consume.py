@@ -267,7 +267,7 @@ def print_records(
             break
         if wanted and written == left:
             give_back(consumer, records[records.index(wanted[-1]) + 1 :])
-        # They may be large, and the next ones come before these are names for them.
+        # The records may be large: release them before the next ones arrive.
         records.clear()
         wanted.clear()
     return printed

@@ -15,7 +15,7 @@ LABEL: Final = 8  # characters of the first column
 POINTS: Final = 30  # of a history, the newest
 WARN, BAD, GOOD, DIM, HEAD = "yellow", "red", "green", "dim", "bold"
 _STYLE: Final = {"ok": GOOD, "warning": WARN, "error": BAD}
-NEARLY: Final = 0.9  # of what has a limit, and then it is bad
+NEARLY: Final = 0.9  # share of a limit from which on it is shown as bad
 COUNTS: Final = ("topics", "groups", "queues", "exchanges", "channels", "connections")
 
 

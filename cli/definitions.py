@@ -89,8 +89,8 @@ def _write(path: Path, text: str) -> None:
     import stat
 
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    if stat.S_ISREG(os.fstat(fd).st_mode):  # else it is a pipe, or a device of others
-        os.fchmod(fd, 0o600)  # one that was there may have been anybody's to read
+    if stat.S_ISREG(os.fstat(fd).st_mode):  # otherwise it is a pipe or a device of others
+        os.fchmod(fd, 0o600)  # an existing file may have been readable by others
     with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
 

@@ -240,7 +240,7 @@ def unbind(
     binding = _binding(exchange, destination, key, argument, to_exchange=to_exchange, to=to)
     with queues_of(data, vhost, instead=BINDING) as site:
         bindings = site.exchange(exchange).bindings
-        site.unbind(binding)  # without effect where there is none, as AMQP has it
+        site.unbind(binding)  # has no effect without a binding, as in AMQP
         _check_bound(site, binding, bindings)
     tell(f"unbound {binding.destination} from {exchange} with key {key!r}")
 

@@ -22,7 +22,7 @@ Row = Any  # a struct with the attributes f0, f1, ... for the fields that are wa
 QUICK = str | int | None
 BOM = b"\xef\xbb\xbf"  # some editors write it in front of UTF-8
 _TRUNCATED = "Input data was truncated"
-# Escapes one after another: a whole pair, a half without the other (the group), anything else.
+# Successive escapes: a whole surrogate pair, a half without the other (the group), anything else.
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     rb"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
@@ -144,7 +144,7 @@ class JsonLines:
             return self._careful(line)
         except RecursionError:
             raise ValueError("JSON that is nested too deeply") from None
-        except msgspec.ValidationError:  # well-formed so far, but not what was asked for
+        except msgspec.ValidationError:  # well-formed so far, but of another type
             raise ValueError(self._missing(line) or "not a JSON object") from None
         except ValueError as error:
             raise ValueError(f"not JSON: {reason_of(error, line)}") from None

@@ -26,7 +26,7 @@ from .show import counted, number, size
 from .site import Sink
 from .stop import Stop
 
-READ_BYTES = 1 << 20  # large enough that what is done once a chunk does not show
+READ_BYTES = 1 << 20  # large enough to make work per chunk negligible
 # A line waits for so long at most for others to share its batch and sync, however steadily they
 # come. The promise is 0.1 s from "read" to "on disk": the other half of it is for the sync.
 WAIT_S = 0.05
@@ -47,9 +47,9 @@ class Input:
             facts = os.fstat(self._fd)
         except OSError as error:
             raise CommandFailed(f"{self.name}: {error.strerror}") from None
-        self.size = facts.st_size or None  # None: a pipe, nobody knows
-        # A regular file's lines stand on a disk already, and all of them are there: a batch is
-        # better full than early.
+        self.size = facts.st_size or None  # None: a pipe of unknown size
+        # A regular file's lines are all on disk already: a full batch matters more than an early
+        # one.
         self.live = not stat.S_ISREG(facts.st_mode)
         self.typed = os.isatty(self._fd)
         if stat.S_ISFIFO(facts.st_mode) and platforms.PIPE_SIZE.there:
@@ -211,7 +211,7 @@ class Intake:
                 ended = error
             self._flush()
         except LogstoreError as error:
-            with contextlib.suppress(LogstoreError):  # what was sent before may still be kept
+            with contextlib.suppress(LogstoreError):  # earlier messages may still be stored
                 self._flush()
             raise CommandFailed(f"{error}; {self._done()}") from error
         finally:
@@ -248,7 +248,7 @@ class Intake:
             self._take(self._lines.receive(data))
             if due is not None:
                 if not self._source.ready(due - self._clock()):
-                    self._flush()  # nothing else is to be done meanwhile
+                    self._flush()  # there is no other work meanwhile
                     due = None
                 elif self._clock() >= due:
                     self._push()

@@ -128,7 +128,7 @@ def messages(
     Plain tuples in the fields' order stand in for messages: they take a third of the time to
     create, and the garbage collector stops tracking them.
     """
-    # No strict=True: what is the same for all is repeated without end.
+    # No strict=True: constant columns are repeated without end.
     return cast("list[Message]", list(zip(values, keys, headers, timestamps)))  # noqa: B905
 
 

@@ -137,7 +137,7 @@ class LocalQueues:
     def delete_exchange(self, name: str, *, if_unused: bool) -> None:
         """As QueueSite.delete_exchange."""
         exchange = Exchange(name, self._desk)
-        exchange.facts()  # to delete what is not there is no error to it
+        exchange.facts()  # deleting a missing exchange is no error otherwise
         exchange.delete(if_unused=if_unused)
 
     def delete_queue(self, name: str, *, if_unused: bool, if_empty: bool) -> int:

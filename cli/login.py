@@ -18,7 +18,7 @@ MECHANISMS: Final = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")  # the best firs
 class Tls:
     """How a connection is made secret, and the server known."""
 
-    ca: Path | None = None  # whom to trust; None: the authorities that the system trusts
+    ca: Path | None = None  # trusted authorities; None: those of the system
     certificate: Path | None = None  # our own, with its chain
     key: Path | None = None  # None: it is in the file of the certificate
 

@@ -19,7 +19,7 @@ from . import ends
 LINE: Final = "logstore: %(message)s"
 DATED: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 ROOT: Final = "logstore"  # of all loggers of ours
-SAID: Final = "logstore: "  # before what a command says: not in JSON
+SAID: Final = "logstore: "  # prefix of a command's lines; not in JSON
 TEXT: Final = "text"
 JSON: Final = "json"
 

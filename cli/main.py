@@ -19,16 +19,16 @@ def main() -> None:
 
 
 def _read_arguments_as_utf8() -> None:
-    # Names and files are UTF-8 whatever the locale says: a group must not get another name in a
-    # cron job than on a terminal. Python decodes the command line before we run, so it is begun
-    # anew; its own UTF-8 mode, which locale C switches on, can be forbidden (PYTHONUTF8=0).
+    # Names and files are UTF-8 in every locale: a group must have the same name in a cron job as on
+    # a terminal. Python decodes the command line before this code runs, so the process is executed
+    # again; Python's own UTF-8 mode, which locale C switches on, can be forbidden (PYTHONUTF8=0).
     if sys.getfilesystemencoding() != "utf-8":
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _hold_standard_streams() -> None:
-    # A stream that was closed by whoever started us leaves its number to the next file opened:
-    # what is printed would end up in the store. ``sys.stdout`` is None then.
+    # A stream closed by the calling process leaves its number to the next opened file: output would
+    # end up in the store. ``sys.stdout`` is then None.
     for fd in range(3):
         try:
             os.fstat(fd)

@@ -72,7 +72,7 @@ TIMES = "A time is 2013-01-05T00:00 (UTC without a zone), @1357344000, -1h or no
 TOPICS = "topics and groups", "use --bootstrap CLUSTER"
 UPKEEP = "topics and queues", "use its own tools"
 
-# What a server listens on to be reached by every address of its machine; nobody is called so.
+# A server's wildcard addresses, which are no one's address.
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 

@@ -141,7 +141,7 @@ def latest_of(site: "Site", topic: str, to_ms: int | None) -> int | None:
 
             assert isinstance(site, Cluster)
             latest = site.latest_timestamp(topic)
-    except LogstoreError:  # the replay itself says what is wrong, once it is there
+    except LogstoreError:  # the replay itself reports the error later
         return None
     return latest if to_ms is None else min(latest, to_ms)
 

@@ -78,7 +78,7 @@ def typed(prompt: str) -> str:
     from getpass import getpass
 
     try:
-        # Else getpass would take it, and show it, from standard input, which may have records.
+        # Otherwise getpass would read and echo standard input, which may contain records.
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
         raise CommandFailed(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from .times import EPOCH, MILLISECOND, moment_ms
 
-# What the library takes for where to begin.
+# Start positions that the library accepts.
 Start = Literal["earliest", "latest"] | int | datetime
 
 _OFFSET = re.compile(r"\d{1,18}", re.ASCII)

@@ -79,9 +79,9 @@ class Lines:
 
     def _stand_in(self, data: bytes) -> tuple[bytes, bytes, Callable[[], Iterator[bytes]]]:
         """A placeholder, its rendered form, and a function that renders the value itself."""
-        import secrets  # 10 ms, for what is rarely printed
+        import secrets  # 10 ms, for a rare case
 
-        token = secrets.token_hex(12).encode()  # which nothing else in the line holds
+        token = secrets.token_hex(12).encode()  # which occurs nowhere else in the line
         if self._format == "hex":
             return token, token.hex().encode(), lambda: (it.hex().encode() for it in _cut(data))
         if self._csv:

@@ -72,7 +72,7 @@ def batches(file: BinaryIO, lowest: int = 0) -> Iterator[Whole | Damage | Zeros]
         head = file.read(_HEAD_BYTES)
         try:
             size = batch_size(head, 0)
-        except CorruptBatch as error:  # where the next batch would begin, nobody knows
+        except CorruptBatch as error:  # the start of the next batch is unknown
             zeros = not any(head) and _only_zeros(file)
             yield Zeros(at, end - at) if zeros else Damage(at, end - at, str(error))
             return

@@ -12,7 +12,7 @@ from itertools import zip_longest
 from typing import Final
 
 Cell = str | int | None
-# Heads of columns that say how many. What else is a number, such as an offset, may be typed again.
+# Heads of columns of counts. Other numbers, such as offsets, may be typed again.
 COUNTED = frozenset((
     "added", "appends", "bindings", "bytes", "changed", "consumers", "elements", "evicted",
     "exchanges", "expired", "expiring", "hits", "keys", "lag", "members", "messages", "misses",

@@ -9,7 +9,7 @@ from .show import counted
 if TYPE_CHECKING:
     from .site import Site
 
-NAMES_MAX = 2000  # compared letter by letter: 20 ms; of more only those that begin or end alike
+NAMES_MAX = 2000  # compared letter by letter: 20 ms; of more only names with a like start or end
 ALIKE = 2  # letters
 
 

@@ -19,8 +19,8 @@ _AT = re.compile(rf"@({_NUMBER})(s|ms|us|ns)?", re.ASCII)
 _AGO = re.compile(r"-(\d{1,9})([smhdw])", re.ASCII)
 _AGO_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
 
-# What a number below each bound counts. Each is a moment of the year 5138 in its own unit, and of
-# 1973 in the next one: so every number since 1973-03-03 is told right, in any of the four.
+# The unit of a number below each bound. Each bound is in the year 5138 in its own unit, and in 1973
+# in the next one: so every time since 1973-03-03 is recognized, in any of the four.
 UNITS = ((10**11, "s"), (10**14, "ms"), (10**17, "us"), (2**63, "ns"))
 _NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _SCALES = tuple((bound, _NS[unit]) for bound, unit in UNITS)

@@ -242,7 +242,7 @@ def _new(name: str, authority: _Signed | None, names: Sequence[str], days: int) 
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:NAME_MAX])])
     now = datetime.now(UTC)
     until = now + timedelta(days=days)
-    if authority is not None:  # what is signed is good for no longer than who has signed it
+    if authority is not None:  # a certificate expires no later than its authority
         until = min(until, authority.certificate.not_valid_after_utc)
     issuer = subject if authority is None else authority.certificate.subject
     public = (key if authority is None else authority.key).public_key()

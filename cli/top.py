@@ -79,7 +79,7 @@ def _watch(ask: "Callable[[], Any]", found: Any, every: float) -> None:  # noqa:
             stop.sleep(every)
             try:
                 found, at, trouble = ask(), now_ms(), ""
-            except LogstoreError as error:  # it is restarted, perhaps: what was seen last stays
+            except LogstoreError as error:  # perhaps restarting: the last figures stay
                 trouble = str(error)
 
 

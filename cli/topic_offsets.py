@@ -95,7 +95,7 @@ def _as_json(places: "Mapping[str, Start]", found: Sequence[_Found]) -> str:
 def _as_text(places: "Mapping[str, Start]", found: Sequence[_Found]) -> str:
     from logstore.broker.start import time_ms
 
-    # What -7d stood for is worth knowing afterwards.
+    # Show the time that -7d meant, which is useful later.
     heads = [iso(time_ms(it)) if isinstance(it, datetime) else text for text, it in places.items()]
     if len(places) == 2:
         heads.append("offsets")

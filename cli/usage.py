@@ -9,17 +9,17 @@ import typer
 # typer has it from the copy of click that it carries, and gives it no name of its own.
 UsageError: Final[Any] = typer.BadParameter.__bases__[0]
 
-# Of typer's sentences: what to find, and what to say.
+# Replacements in typer's sentences.
 REWORDED: Final = (
     (r"^Invalid value: ", ""),
-    (r" \(env var: '[A-Z_]+'\)(?=: )", ""),  # the option is what was given, or could be
+    (r" \(env var: '[A-Z_]+'\)(?=: )", ""),  # the option was given, or could be
     (r"is not a valid (int(eger)?|int range)\.?$", "is not a whole number"),
     (r"is not a valid float( range)?\.?$", "is not a number"),
     (r"\. Did you mean '?([^'?]+)'?\?$", r" (did you mean \1?)"),
     (r"\. Did you mean ('.+, '.+')\?$", r" (did you mean one of \1?)"),
     (r"argument\(s\)", "argument"),
 )
-# What is left over where a command takes topics by an option.
+# Superfluous arguments of a command that takes topics by an option.
 _EXTRA: Final = re.compile(r"unexpected extra argument \(([^\s)]+)")
 _TOPICS: Final = "--topic"
 _DATA: Final = "--data"

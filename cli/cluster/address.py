@@ -15,7 +15,7 @@ LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 CONNECT_S: Final = 5.0
 # The address may be that of another door: `logstore serve` has several, with ports side by side.
 _OF_KAFKA: Final = "check that this is the port for Kafka clients"
-RECONNECT_MS: Final = 1000  # a server that is started anew is found again so soon
+RECONNECT_MS: Final = 1000  # how soon a restarted server is found
 
 
 class Address:
@@ -173,7 +173,7 @@ class Address:
         return settings | {name.replace("_", "."): value for name, value in more.items()}
 
 
-# What goes wrong is an error that somebody is told; librdkafka's own lines would come between.
+# Errors are reported by the command; librdkafka's own lines would come between.
 class _LastWords(logging.Handler):
     """Remembers why a client has ended for good, which confluent-kafka may fail to raise."""
 

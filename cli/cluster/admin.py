@@ -267,7 +267,7 @@ class Admin:
     def has_group(self, group: str) -> bool:
         """Whether a group of any type exists; ``groups`` is faster, but omits share groups."""
         try:
-            with warnings.catch_warnings():  # what is to be used instead leaves them out, too
+            with warnings.catch_warnings():  # its replacement also leaves share groups out
                 warnings.simplefilter("ignore", DeprecationWarning)
                 found = self._client.list_groups(timeout=ANSWER_S)
         except KafkaException as error:

@@ -125,7 +125,7 @@ class Cluster:
         settings: list[Setting] | None
         try:
             settings = self.describe_topic(name)
-        except Forbidden:  # who may write to a topic need not know its settings
+        except Forbidden:  # a right to write does not include one to see settings
             settings = None
         return ClusterTopic(name, facts.id, range(facts.partitions), settings)
 

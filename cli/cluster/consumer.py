@@ -71,8 +71,8 @@ class ClusterConsumer:
         self._start = start
         self._follow = follow
         self._on_out_of_range: OnOutOfRange = on_out_of_range
-        self._done: dict[TopicPartition, int] = {}  # of what is consumed here: all below is done
-        self._handed: dict[TopicPartition, int] = {}  # what is done when the next is asked for
+        self._done: dict[TopicPartition, int] = {}  # partitions here: all below is processed
+        self._handed: dict[TopicPartition, int] = {}  # processed at the next request
         self._committed: dict[TopicPartition, int] = {}
         self._at_end: set[TopicPartition] = set()
         self._end = end
@@ -200,7 +200,8 @@ class ClusterConsumer:
         self._settle()
         if time.monotonic() >= self._commit_at:
             self._commit_at = time.monotonic() + COMMIT_S
-            # Fenced: the client notices, too, and joins anew. Failed: the next time, or at the end.
+            # Fenced: the client notices, too, and joins again. Failed: tried again later, or at the
+            # end.
             with suppress(Fenced, Failed):
                 self._commit()
         while True:
@@ -213,7 +214,7 @@ class ClusterConsumer:
                 raise self._failure
             if self._assignments != before:
                 if messages and self._done:
-                    # Some may be of partitions that others have by now: what is here begins anew.
+                    # Some may be of partitions that others now have: the state here begins again.
                     self._consumer.assign([Place(*place, at) for place, at in self._done.items()])
                     self._at_end.clear()
                 return []

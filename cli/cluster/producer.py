@@ -12,7 +12,7 @@ from .address import Address, last_words
 from .refusal import ANSWER_S, error_in, refused
 from .topic import ClusterTopic
 
-# A server that is started anew within this time loses nothing and repeats nothing.
+# A server restarted within this time loses and repeats nothing.
 DELIVERY_S: Final = 30.0
 LINGER_MS: Final = 50  # enough to fill a batch; ``flush`` does not wait for it
 QUEUE_KIB: Final = 65_536
@@ -87,7 +87,7 @@ class ClusterProducer:
                 compression_type=CODECS.get(codec, codec),
                 linger_ms=LINGER_MS,
                 batch_size=max(min(batch_bytes, settings.max_message_bytes), 1),
-                message_max_bytes=1_000_000_000,  # the topic's rules say what is too large
+                message_max_bytes=1_000_000_000,  # the topic's rules limit the size
                 message_timeout_ms=round(DELIVERY_S * 1000),
                 queue_buffering_max_kbytes=QUEUE_KIB,
             )

@@ -14,7 +14,7 @@ from .address import Address
 from .refusal import ANSWER_S, refused
 
 FETCH_WAIT_MS: Final = 50  # how long the end of a partition takes to be noticed
-NO_GROUP: Final = "logstore"  # librdkafka wants a name; nothing is committed, nobody joins
+NO_GROUP: Final = "logstore"  # librdkafka requires a name; nothing is committed or joined
 TRANSIENT: Final = {
     KafkaError._TRANSPORT,
     KafkaError._ALL_BROKERS_DOWN,
@@ -24,11 +24,11 @@ TRANSIENT: Final = {
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.NOT_COORDINATOR,
-    KafkaError._MAX_POLL_EXCEEDED,  # whoever reads our output is slow; the client joins anew
+    KafkaError._MAX_POLL_EXCEEDED,  # our output's reader is slow; the client joins again
 }
 
-# Of who is in no group: librdkafka looks for the coordinator of the name that it wants all the
-# same, and one who may read a topic need not have a right to any group.
+# Errors of a reader without a group: librdkafka still looks for the coordinator of the required
+# name, to which a reader of the topic need not have a right.
 NO_MATTER: Final = TRANSIENT | {KafkaError.GROUP_AUTHORIZATION_FAILED}
 
 

@@ -13,7 +13,7 @@ from .address import Address
 from .reader import TRANSIENT, record_of
 from .refusal import ANSWER_S, error_in, refused
 
-IDLE_S: Final = 5.0  # a member is told of partitions by heartbeats, of which nobody tells us
+IDLE_S: Final = 5.0  # heartbeats tell a member its partitions, without notifying us
 POLL_RECORDS: Final = 500
 
 

@@ -8,7 +8,7 @@ from logstore.settings import FOREVER, INT32_MAX, TOPIC_SETTINGS, TopicSettings
 
 from .admin import Setting
 
-# What of its settings tells which records it takes, and how they are compressed.
+# Settings that decide which records it accepts, and their compression.
 ASKED: Final = (
     "cleanup.policy",
     "compression.type",
@@ -17,7 +17,7 @@ ASKED: Final = (
     "message.timestamp.before.max.ms",
     "message.timestamp.type",
 )
-# Of a topic whose settings one may not know: whatever a record may be.
+# For a topic with unknown settings: accepts any record.
 UNKNOWN: Final[dict[str, object]] = {
     "max.message.bytes": INT32_MAX,
     "message.timestamp.after.max.ms": FOREVER,
@@ -43,7 +43,7 @@ class ClusterTopic:
             TOPIC_SETTINGS[name].name: value
             for name, value in known.items()
             if name in ASKED
-            and type(value) is type(TOPIC_SETTINGS[name].default)  # else only other servers know it
+            and type(value) is type(TOPIC_SETTINGS[name].default)  # else another server's own
         }
         # A record that the topic won't take is refused before it is sent, and by its place among
         # the others: a server refuses a whole batch, later, when others are sent already.

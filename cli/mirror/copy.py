@@ -13,7 +13,7 @@ from .sides import Ready, Source, Spoiled, Target
 from .track import Run
 
 POLL_S: Final = 0.1  # how long a signal may go unheard
-QUIET_S: Final = 1.0  # what a mirror that was killed had under way is there by then, or never
+QUIET_S: Final = 1.0  # a killed mirror's writes arrive within this time, or never
 INTERNAL: Final = "__"  # Kafka's own topics
 
 

@@ -27,7 +27,7 @@ from .track import Run, Track
 
 FILE: Final = "journal.jsonl"
 LOCK: Final = "lock"
-LINES_SPARE: Final = 10_000  # beyond what it has to say; then it is written anew
+LINES_SPARE: Final = 10_000  # superfluous lines; beyond this it is rewritten
 
 
 class Journal:
@@ -75,7 +75,7 @@ class Journal:
     def _load(self) -> None:
         with suppress(FileNotFoundError):
             data = self._path.read_bytes()
-            end = data.rfind(b"\n") + 1  # what a crash has cut off speaks of nothing written
+            end = data.rfind(b"\n") + 1  # a line cut off by a crash describes nothing written
             lines = data[:end].splitlines()
             for number, line in enumerate(lines, 1):
                 try:

@@ -35,8 +35,8 @@ READ_BYTES: Final = 256 << 10
 CONNECT_S: Final = 20.0  # to a server on another machine
 HANDSHAKE_S: Final = 60.0  # as at the directory's socket: a busy machine is no hung server
 STEP_S: Final = 1.0  # that one wait counts for at most
-CLOSE_S: Final = 5.0  # for what was sent last to be heard
-FINISH_S: Final = 5.0  # after a signal: for what is under way to come to its end
+CLOSE_S: Final = 5.0  # for the server to receive the last method
+FINISH_S: Final = 5.0  # after a signal: for work under way to end
 GUEST: Final = ("guest", "guest")
 ABOUT: Final = {
     "product": "logstore",
@@ -93,8 +93,8 @@ def connected(
         sock = socket.socket(family, kind, protocol)
         try:
             if near:
-                # The door lets in who comes from this machine, and tells by the address: it must
-                # not be the one that the server listens on beyond it.
+                # The door recognizes local clients by their address, which must not be the server's
+                # public one.
                 sock.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
             else:
                 sock.settimeout(CONNECT_S)
@@ -171,8 +171,8 @@ class Line:
         self._tell(methods.ConnectionStartOk(ABOUT, "PLAIN", answer, "en_US"))
         tune = self._expect(methods.ConnectionTune)
         self.frame_max = min(tune.frame_max or FRAME_BYTES_MAX, FRAME_BYTES_MAX)
-        # Without heartbeats on one machine: they tell of a peer that is gone without a word, which
-        # one there never is; and nobody would send ours while this process waits for its reader.
+        # No heartbeats on one machine: they detect a peer that vanished silently, which cannot
+        # happen here; and ours would stop while this process waits for its reader.
         self._tell(methods.ConnectionTuneOk(tune.channel_max, self.frame_max, self._heartbeat_s))
         self._tell(methods.ConnectionOpen(self.vhost))
         self._expect(methods.ConnectionOpenOk)
@@ -302,7 +302,7 @@ class Line:
             for arrived in self._reader.receive(came):
                 self._arrived(arrived)
             if isinstance(self._socket, socket.socket) or not self._socket.pending():
-                return  # else no readiness would tell of what is decrypted already
+                return  # otherwise decrypted bytes would not be noticed
 
     def _put(self, frames_: bytes) -> None:
         self._out.append(memoryview(frames_))

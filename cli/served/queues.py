@@ -32,7 +32,7 @@ from ..queue_site import (
 from .line import Line
 from .messages import ServedConsumer, ServedMessage, ServedSink
 
-PASSIVE: Final = (True, False, False, False)  # whether it is there, whatever else it is
+PASSIVE: Final = (True, False, False, False)  # whether it exists, with any arguments
 
 
 def sent(name: str, what: str = "name") -> str:

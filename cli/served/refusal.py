@@ -94,7 +94,7 @@ def _invalid(match: Match, method: Method) -> LogstoreError:
     return routing.InvalidArgument(argument, _given(match, method), expected)
 
 
-# Those that RabbitMQ words otherwise than it names them.
+# Errors that RabbitMQ words differently from its names.
 _FAULTS: Final = {
     "expected integer": "no_integer",
     "unsupported queue type": "invalid_queue_type",

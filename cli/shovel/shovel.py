@@ -14,10 +14,10 @@ from ..stop import Stop
 from .moving import STEP_S, Moving, Route
 from .place import Place
 
-RETRY_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)  # then 30 again; what is moved begins anew
+RETRY_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)  # then 30 again; the count of moved messages restarts
 EMPTY_S: Final = 0.2  # of silence, before the source is asked whether it is empty
 WELL_S: Final = 2.0  # that nothing comes, and nothing is refused: there is nothing to come
-FINISH_S: Final = 5.0  # after a signal, for what is under way
+FINISH_S: Final = 5.0  # after a signal, for messages under way
 
 
 class Wanted(NamedTuple):
@@ -81,7 +81,7 @@ class Shovel:
             finally:
                 target.close()
         finally:
-            source.close()  # what it has acknowledged is heard first
+            source.close()  # its acknowledgements arrive first
 
     def _move(self, source: Line, target: Line) -> None:
         wanted, before, began = self._wanted, (self.moved, self.moved_bytes), time.monotonic()
@@ -105,7 +105,7 @@ class Shovel:
                     return
                 if moving.quiet and not wanted.follow and self._is_empty(moving, source):
                     return
-            with suppress(LogstoreError):  # what is not confirmed by then stays at the source
+            with suppress(LogstoreError):  # unconfirmed messages stay at the source
                 moving.finish(FINISH_S)
             self._stop.check()
         finally:

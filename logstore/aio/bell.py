@@ -37,7 +37,7 @@ class Bell:
             self._answer_soon()
 
     def _answer_soon(self) -> None:
-        here = threading.get_ident() == self._thread  # then nobody has to be woken from a wait
+        here = threading.get_ident() == self._thread  # then the loop need not be woken
         soon = self._loop.call_soon if here else self._loop.call_soon_threadsafe
         try:
             soon(self._answer)

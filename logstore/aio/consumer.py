@@ -20,7 +20,7 @@ from logstore.errors import Closed
 from logstore.log import TopicPartition
 from logstore.records.record import Record
 
-# Records that are handed out before others have the loop again, if nobody waits between them.
+# Records returned without waiting before other tasks have the loop again.
 IN_A_ROW: Final = 500
 _NONE: Final[tuple[Record, ...]] = ()
 

@@ -66,7 +66,7 @@ class Model:
         assert self._watched is not None
         try:
             due_s = self._watched.end_turn()
-        except NotNow:  # whoever is in the model may have looked for the last time
+        except NotNow:  # another thread in the model may have checked for the last time
             self._workers.leave(self._end_turn_later)
         except LogstoreError as error:
             log.debug("no more turns: %s", error)
@@ -177,7 +177,7 @@ class _Asked:
 
     def _answered(self) -> None:
         """Pass the answer to the waiting task; called in the loop."""
-        if self.future.done():  # nobody waits for it
+        if self.future.done():  # no task waits for it
             self._lose()
         else:
             self.future.set_result(self._found)

@@ -14,7 +14,7 @@ from logstore.errors import LogstoreError
 from logstore.records.record import Message
 
 FEW: Final = 100  # messages that are looked at in the loop
-# Batches (of a megabyte, as a rule) that are written and not synced: whoever sends more waits.
+# Unsynced batches (of a megabyte, as a rule) beyond which senders wait.
 BATCHES_MAX: Final = 16
 
 
@@ -65,7 +65,7 @@ class Producer(Face[Behind]):
             try:
                 await self._ground.safety.safe(*mark)
             except LogstoreError:
-                return  # whoever flushes is told
+                return  # flush reports the error
 
     push = awaited(Behind.push)
 

@@ -47,7 +47,7 @@ from logstore.broker.queues.subscription import Got
 from logstore.broker.queues.vhost import Vhost
 from logstore.errors import Closed, UnknownPartition
 
-SMALL_BYTES: Final = 32 << 10  # what is larger, or more messages, is published by a worker
+SMALL_BYTES: Final = 32 << 10  # larger or more messages are published by a worker
 FEW: Final = 100
 
 
@@ -448,7 +448,7 @@ async def _settled(ground: Ground, waiting: Waiting, alarm: Alarm) -> None:
         if waiting.parked:
             await alarm.rung()
     for error in await ground.safety.failures(waiting.marks):
-        # What a queue had that was deleted counts as consumed, as in RabbitMQ.
+        # Messages of a deleted queue count as consumed, as in RabbitMQ.
         if not isinstance(error, UnknownPartition):
             raise error
     if waiting.failed is not None:

@@ -15,7 +15,7 @@ from logstore.aio.bell import Bell
 from logstore.aio.workers import Workers
 from logstore.broker.chores import Chore
 
-PACE: Final = 20  # a round that took so long is followed by so many times that without one
+PACE: Final = 20  # pause after a round, in multiples of its duration
 
 log: Final = logging.getLogger("logstore.aio")
 
@@ -65,7 +65,7 @@ class Alarm:
     def set(self) -> None:
         """As Awake.set."""
         self._is_set = True
-        if self._waiting:  # else whoever begins to wait sees that it is set
+        if self._waiting:  # otherwise a later wait sees that it is set
             self._bell.ring(self._ring)
 
     def clear(self) -> None:
@@ -174,12 +174,12 @@ class _RoundChore:
         self.hurried = self.over = False
         self._act = act
         self._home = home
-        self._lock = threading.RLock()  # held by whoever does it
+        self._lock = threading.RLock()  # held while the chore runs
 
     def do(self) -> None:
         """Do the chore; called in a worker."""
         with self._lock:
-            self.hurried = False  # first: whoever hurries meanwhile is heard
+            self.hurried = False  # first, so that a later hurry counts
             if self.over:
                 return
             try:

@@ -10,7 +10,7 @@ from logstore.aio.bell import CALLS_MAX, Bell
 from logstore.errors import Closed, LogstoreError
 from logstore.log import Log
 
-LINES_MAX: Final = 256  # logs: those for which nobody waits are forgotten then
+LINES_MAX: Final = 256  # logs: beyond this, those without waiting tasks are forgotten
 
 
 class Safety:

@@ -27,7 +27,7 @@ class ShareConsumer(Opened["ShareConsumer"]):
         self._make = make
         self._ground = ground
         self._alarm = ground.rounds.alarm()
-        self._mutex = asyncio.Lock()  # who opens it
+        self._mutex = asyncio.Lock()  # held while it is opened
         self._consumer: Behind | None = None
         self._closed = False
 

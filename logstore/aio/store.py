@@ -345,7 +345,7 @@ class Opening:
             store = self._make()
             if store.mode == "write":
                 store.internals().queues()  # imported here, not in the loop
-                store.topics()  # what an earlier process has committed comes to them
+                store.topics()  # delivers commits of an earlier process
             return store
 
         return Store(await workers.run(work, Behind.close))

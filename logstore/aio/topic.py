@@ -15,7 +15,7 @@ from logstore.settings import TopicSettings
 
 _T = TypeVar("_T")
 
-# What is larger is encoded by a worker: compressing it would hold up the loop.
+# Larger messages are encoded by a worker: compression would delay the loop.
 SMALL_BYTES: Final = 32 << 10
 FEW: Final = 100  # messages, likewise
 OPENED_MAX: Final = 64  # partitions that the first append opens, all together: it takes 1 ms each
@@ -30,7 +30,7 @@ class Topic(Opened["Topic"], Face[Behind]):
         topic = self.behind
         await self._open_all(topic)
         if not topic.all_at_hand:
-            await self.workers.run(lambda: _open(topic))  # raises what is wrong with one
+            await self.workers.run(lambda: _open(topic))  # raises the error of one
         return self
 
     async def _open_all(self, topic: Behind) -> None:

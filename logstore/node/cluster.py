@@ -68,8 +68,8 @@ OWN_TOPICS: Final = (FACTS, JOURNAL, CHANNELS, KEYS)
 TOKEN_BYTES: Final = 8
 ANNOUNCE_S: Final = 1.0
 REOPEN_S: Final = 1.0
-LEAVE_S: Final = 6.0  # to give up what is owned, and leave the group: each takes 2 s at the most
-LEFT: Final = b"__logstore-left"  # announced by a node that owns nothing any more
+LEAVE_S: Final = 6.0  # to give everything up and leave the group: up to 2 s each
+LEFT: Final = b"__logstore-left"  # announced by a node that has given everything up
 
 log: Final = logging.getLogger("logstore.cluster")
 

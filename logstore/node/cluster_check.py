@@ -18,7 +18,7 @@ from logstore.node.cluster import OWN_TOPICS, Around, heard
 from logstore.node.roaming import GROUP
 from logstore.turn import Turn
 
-NAME_BYTES: Final = 8  # two who look at one time must not fence each other
+NAME_BYTES: Final = 8  # two simultaneous checks must not fence each other
 
 
 def examine(settings: ClusterSettings) -> list[Finding]:

@@ -25,9 +25,9 @@ class Listen:
 
     host: str
     ports: Mapping[str, int]  # by the entrance's name; 0: any free one, -1 or absent: none
-    # Entrances whose port nobody has chosen: where it is in use, the others are served without.
+    # Entrances on default ports: if a port is in use, the others are still served.
     by_default: frozenset[str] = frozenset()
-    exposed: bool = False  # strangers reach them: should the last user go, nobody comes in
+    exposed: bool = False  # reachable by other machines: without users no one connects
 
 
 # Where the entrances of the doors are, by their names, in the order of the table.

@@ -108,7 +108,7 @@ class NodeFigures:
     def _disk(self) -> Iterable[Room]:
         try:
             space = self._topics.space()
-        except LogstoreError:  # nobody knows: what a log finds out is told by it
+        except LogstoreError:  # unknown: the log itself reports its errors
             return
         if space.total_bytes:
             used = space.total_bytes - space.usable_bytes

@@ -133,7 +133,7 @@ class Groups:
         self._turn.soon(partial(self._told, call))
 
     def _told(self, call: Callable[[], None]) -> None:
-        if not self._over:  # or nobody is there any more to hear of it
+        if not self._over:  # after the end there is no receiver
             call()
 
     def _topics_changed(self, change: Change) -> None:

@@ -192,7 +192,7 @@ class NodeHouse:
         """Close all parts; no client can connect any more."""
         self._looks.close()
         self._audit.close()
-        # What workers are at still, nobody waits for any more.
+        # Results of running workers are no longer needed.
         self._store.topics.refuse("the server stops")
         self._tls.close()
         self.mqtt.close()

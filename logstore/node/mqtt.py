@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
 
 DOOR: Final = "mqtt"
-RETAINED_PARTS: Final = 4  # of what the process may use, at the most for what is retained
+RETAINED_PARTS: Final = 4  # share of the process's memory for retained messages: 1/4
 WILLS_PARTS: Final = 8  # of the memory for peers: that part of it is for wills, all together
 SESSIONS_PARTS: Final = 2  # and that one for sessions
 
@@ -112,7 +112,7 @@ class NodeMqtt:
             except LogstoreError as error:
                 self._opened(error)
         elif self._store.topics.get(RETAINED_TOPIC) is not None:
-            # Soon: to go through what is retained takes some seconds for a million.
+            # Soon, because reading a million retained messages takes some seconds.
             self.when_open(_tell)
 
     # Opened

@@ -38,9 +38,9 @@ WORKERS: Final = 4  # for what may not hold up the loop: making topics, looking 
 STOP_WITHIN_S: Final = 10.0
 EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # listened on, and no address to connect to
 
-# A full collection looks at every object: 100 ms where there are a million (subscriptions, large
-# requests), by default whenever there are a quarter more. What is done with here needs none, but
-# for little, which is young.
+# A full collection visits every object: 100 ms for a million (subscriptions, large requests), by
+# default whenever their number has grown by a quarter. Nearly all objects here are freed without
+# it, and the others are young.
 COLLECTIONS: Final = 50_000, 5, 100
 
 log = logging.getLogger("logstore.node")
@@ -88,7 +88,7 @@ class Node:
         """
         interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        gc.freeze()  # what is there now stays
+        gc.freeze()  # existing objects are permanent
         collections = gc.get_threshold()
         gc.set_threshold(*COLLECTIONS)
         allow_many_files()

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
     from logstore.broker.queues.vhost import Vhost
 
-# So many nodes at the most have queues of their own; more partitions take longer to take over.
+# The maximum number of nodes that own queues; more partitions take longer to take over.
 JOURNAL: Final = OwnTopic(
     f"{PREFIX}queues",
     12,
@@ -59,7 +59,7 @@ JOURNAL: Final = OwnTopic(
         "cleanup.policy": "delete",
         "retention.ms": "-1",
         "retention.bytes": "-1",
-        "max.message.bytes": str(BATCH_BYTES_MAX),  # what a turn has settled is one batch
+        "max.message.bytes": str(BATCH_BYTES_MAX),  # a turn's settlements are one batch
         # Leaders forget producers by the time of their batches: no clock of a node may end a fence.
         "message.timestamp.type": "LogAppendTime",
     },
@@ -99,7 +99,7 @@ class NodeRoaming:
         around = Around(now_ms, turn.soon, self._alarm, work, logs)
         self.roamers = Roamers(around, logs, self, JOURNAL.partitions, QueueTotals())
         self.ownership: Ownership | None = None  # None: it owns nothing, and takes nothing
-        self.membership: Membership | None = None  # in the group of those that own
+        self.membership: Membership | None = None  # in the group of owners
         self._replayed: dict[int, Replayed] = {}
         self._taking: dict[int, Takeover] = {}  # owned; not served before all queues are known
         self._logs: dict[int, StateLog] = {}
@@ -144,7 +144,7 @@ class NodeRoaming:
             return queue
         if isinstance(queue, Queue):
             return self.volatile.find(vhost, name, number)
-        # It was made, or changed its owner, a moment ago: the one who asks tries again.
+        # The queue was just created or taken over: the asking node tries again.
         raise NotOwned(f"queue {name!r} is not served by node {self._node} now; try again")
 
     def seat(self, queue: RoamingQueue, partition: int, home: Home) -> Seat | None:
@@ -268,7 +268,7 @@ class NodeRoaming:
         self._there = there
         owning = self._owning()
         for node, address in there.items():
-            if node not in owning:  # else its claim says where
+            if node not in owning:  # otherwise its claim has the address
                 self.neighbours.know(node, _address(address))
         self._forget_others()
 

@@ -143,7 +143,7 @@ class NodeSharedKeys:
             return
         why = self._why(number, ownership.owner_of(number))
         if ownership.place_of(number) is Place.ENDING:
-            keys.elsewhere[number] = why  # what was changed may be acknowledged still
+            keys.elsewhere[number] = why  # changes may still be acknowledged
         elif self._logs.pop(number, None) is not None:
             keys.lose(number, why)
         else:

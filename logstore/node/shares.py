@@ -74,7 +74,7 @@ class NodeShares:
 
         try:
             journal = self._queues.journal()
-        except LogstoreError as error:  # whoever asks for it is told
+        except LogstoreError as error:  # a later use reports the error
             log.warning("share groups are not looked at: %s", error)
         else:
             clip_shares(journal, self._directory, self._topics)

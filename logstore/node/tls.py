@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from logstore.certificates import Certificates, Loaded, Unasking
 
 LOOK_S: Final = 10.0  # whether the files have changed
-DAY_S: Final = 86_400.0  # what is doubtful is said again after so long
+DAY_S: Final = 86_400.0  # doubts are reported again after this time
 
 log: Final = logging.getLogger("logstore.tls")
 
@@ -43,8 +43,8 @@ class NodeTls:
         self._work: Work | None = None  # until the doors are open
         self._timer: asyncio.TimerHandle | None = None
         self._loading = False
-        self._again = False  # somebody has asked while it was being loaded
-        self._asked: list[Callable[[], None]] = []  # by those who want to know when that is over
+        self._again = False  # requested while it was being loaded
+        self._asked: list[Callable[[], None]] = []  # calls to make at the end of the load
         self._told_at = 0.0
 
     def start(self, work: Work) -> None:

@@ -39,8 +39,8 @@ EXPIRY_EVERY_MS: Final = 60_000
 EXPIRY_NEXT_MS: Final = 10  # until there are no more
 TRIM_EVERY_MS: Final = 1000  # a trim is a commit of the catalogue
 LATER_S: Final = 1.0  # what the disk did not take is tried again
-# So long who asks for a producer waits while all is being read: then it is to ask again. Reading a
-# new store takes some milliseconds, and clients that are to ask again do so after a second.
+# How long a client waits for a producer while the journal is read, before it must ask again.
+# Reading a new store takes some milliseconds, and clients ask again after a second.
 OPEN_WAIT_MS: Final = 5000
 
 log: Final = logging.getLogger("logstore.transactions")
@@ -99,7 +99,7 @@ class NodeTransactions:
         """As TransactionsOf.coordinator."""
         if self._coordinator is not None:
             return self._coordinator
-        error, self._error = self._error, None  # it is tried anew
+        error, self._error = self._error, None  # the next attempt may succeed
         self._load()
         raise error or _loading()
 
@@ -225,7 +225,7 @@ class NodeTransactions:
     def _claim(self) -> None:
         try:
             self._pids += self._claimed()
-        except LogstoreError as error:  # told to whoever needs one, once there is none left
+        except LogstoreError as error:  # reported when an id is needed and none is left
             log.warning("no producer ids are claimed ahead: %s", error)
 
     def _claim_done(self, _: object) -> None:
@@ -239,7 +239,7 @@ class NodeTransactions:
 
     @property
     def _ticks_ms(self) -> int:
-        return int(self._turn.now() * 1000)  # as groups have it: stands still while nobody is heard
+        return int(self._turn.now() * 1000)  # as for groups: stands still while the loop does
 
     def soon(self, call: Callable[[], None]) -> None:
         """As Around.soon."""

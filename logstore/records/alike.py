@@ -27,7 +27,7 @@ _MIDDLE_OF_THREE = bytes(it | 0x80 for it in _MIDDLE)
 _WIDTH_ENDS = (0, 1 << 6, 1 << 13, 1 << 20)  # where an offset delta takes a byte more
 
 _GOES_ON = bytes(byte >> 7 for byte in range(256))  # whether a varint has a byte after this one
-# Of an integer, for a varint of so many bytes, whose top bit is 0 then.
+# Bytes of an integer's lane for a varint of this width, whose top bit is then 0.
 _LANE_BYTES = {1: 1, 2: 2, 3: 4, 4: 4, 5: 8}
 _NEGATIVE = bytes(byte & 1 for byte in range(256))  # by a zigzag number's first byte
 
@@ -76,7 +76,7 @@ def alike(data: bytes, at: int, left: int, delta: int, *, dense: bool = True) ->
             return None
         layout = _layout(data, at)
     except (IndexError, CorruptBatch):
-        return None  # whoever reads it record by record finds out
+        return None  # reading record by record reports the fault
     if layout is None or layout.delta < delta or (dense and layout.delta > delta):
         return None
     delta = layout.delta

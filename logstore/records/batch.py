@@ -47,7 +47,7 @@ MAGIC = 2
 LENGTH_MIN = HEADER_BYTES - LENGTH_END  # 49: a batch whose records were all compacted away
 OFFSET_MAX = 2**63 - 1
 
-# The fields that are read and stamped one by one stand where the whole header has them.
+# Fields that are accessed one by one have the same positions as in the whole header.
 assert HEADER_BYTES == 61
 assert LENGTH_END == LENGTH_AT + calcsize(">i") == calcsize(">qi")
 assert calcsize(">qiib") == CRC_AT

@@ -20,17 +20,17 @@ from logstore.records.plain import stretch
 from logstore.records.quick import Quick, quick
 from logstore.records.varint import INT64_MAX, INT64_MIN, NULL, decoded, signed, wrapped64
 
-# So many records at most are looked at in one go: 0.1 to 1 ms, 10 ms at worst. Whoever looks into a
-# batch of more may do something else in between.
+# The maximum number of records checked in one go: 0.1 to 1 ms, 10 ms at worst. A caller with a
+# larger batch may do other work in between.
 STEP_RECORDS = 2048
-# Header sections repeat from record to record; walking one costs several times as much as
-# finding it. Where they never repeat, so many are kept in vain.
+# Header sections repeat from record to record; parsing one costs several times as much as a
+# look-up. If they never repeat, this many are kept in vain.
 _SECTIONS_KEPT_MAX = 256
-# So many records go through the loop before neighbours are compared again, twice as many after
-# each time that they were not alike.
+# This many records go through the loop before neighbours are compared again, twice as many after
+# each comparison without success.
 _SINGLES_MIN, _SINGLES_MAX = 8, 4096
 _COLUMNS_FIRST = 256  # records that are compared by columns before it is known to be of use
-# Of a zigzag number read as if it had two bytes at most: negative, or longer than that.
+# Marks a zigzag number, read as two bytes at most, as negative or longer than that.
 _NOT_COMMON = ~0x3FFE
 _TIME_MAX = (1 << 35) - 1  # the zigzag of a timestamp delta in five bytes: 199 days
 
@@ -119,8 +119,8 @@ class Walk:
         self._framing = framing
         self._base_ms = batch.base_timestamp_ms
         self._note = note
-        # Records may go through the fast ways: no sum of such a base and a delta of five bytes
-        # overflows, and nobody wants to be told of each.
+        # Whether the fast ways may be used: no sum of such a base and a five-byte delta overflows,
+        # and no caller needs a note of each record.
         self._common = INT64_MIN // 2 <= self._base_ms <= INT64_MAX // 2 and note is None
         self._count = batch.record_count
         self._last_delta = batch.last_offset_delta

@@ -20,8 +20,8 @@ COLUMNS_MIN: Final = 32  # fewer cost more this way than one by one
 
 _WIDTH_ENDS: Final = (1 << 6, 1 << 13, END_DELTA)  # where an offset delta takes a byte more
 _TIME_BYTES_MAX: Final = 3  # of a timestamp delta: 17 minutes
-_NOWHERE: Final = 1 << 40  # the size of what can't be a record: the bytes end before
-# How far it is to the next record, by the first byte of its length; by the second, what is added.
+_NOWHERE: Final = 1 << 40  # an impossible size, beyond the end of the bytes
+# Distance to the next record by the first byte of its length, and the addition by the second.
 _SIZES: Final = [
     _NOWHERE if it & 1 else 1 + (it >> 1) if it < 0x80 else 2 + (it >> 1 & 0x3F)
     for it in range(256)
@@ -39,7 +39,7 @@ class _Head(NamedTuple):
 
     time_bytes: int
     delta_bytes: int
-    key: int  # its length as it stands there: one byte
+    key: int  # its encoded length: one byte
     key_bytes: int
 
     @property
@@ -66,7 +66,7 @@ def columns(data: bytes, at: int, left: int, delta: int, *, starts: bool) -> Qui
     found, end, narrow = _steps(data, at, count, head)
     if len(found) < COLUMNS_MIN:
         return None
-    cut = head.fixed + 3  # two bytes of the length, and what is around it and the value's length
+    cut = head.fixed + 3  # two bytes of the length, the fixed part and the value's length
     heads = b"".join([data[it : it + cut] for it in found])
     same = _equally_wide([heads[4 + nth :: cut] for nth in range(head.time_bytes)])
     if same < len(found):

@@ -28,7 +28,7 @@ DECOMPRESSED_BYTES_MAX = 256 * 1024 * 1024
 
 # Output is asked for in steps of this size, so that a bomb is noticed at most one step too late.
 STEP_BYTES = 1024 * 1024
-# Input goes in by pieces, because what a step leaves over is copied: by pieces that stays linear.
+# Input is passed in pieces, because a step copies unused input: pieces keep that linear.
 PIECE_BYTES = 256 * 1024
 
 Buffer = bytes | bytearray | memoryview

@@ -21,7 +21,7 @@ def _load() -> Callable[..., int]:
             extension = module_from_spec(spec)
             spec.loader.exec_module(extension)
             found = getattr(extension, "crc32c", None)
-            # RFC 3720 B.4's digest of 32 zeros: whatever was found there is what it claims to be.
+            # RFC 3720 B.4's digest of 32 zeros: checks that the loaded module computes CRC-32C.
             if found is not None and found(bytes(32)) == 0x8A9136AA:
                 return cast("Callable[..., int]", found)
     from crc32c import crc32c as public

@@ -19,8 +19,8 @@ from logstore.records.varint import INT64_MAX, INT64_MIN, wrapped64
 CUT_OFF: Final = "the records are cut off"
 # Every field of a record takes a byte: length, attributes, two deltas, three lengths or counts.
 _RECORD_BYTES_MIN = 7
-# So many records are read one by one before a run is tried again; twice as many after each
-# failure, so that a batch without runs hardly pays for the tries.
+# This many records are read one by one before a run is tried again; twice as many after each
+# failure, so that a batch without runs costs little more.
 _SINGLES_MIN = 32
 _SINGLES_MAX = 1024
 

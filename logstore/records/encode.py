@@ -421,7 +421,7 @@ def _field_columns(column: Sequence[bytes | None]) -> tuple[_Bytes, _Bytes, _Siz
     if most < len(VARINTS):
         sizes = [_FIELD_BYTES[length] for length in lengths]
         return [VARINTS[length] for length in lengths], filled, (0, sizes)
-    # One is so long that its own bytes cost more than the varints of all.
+    # A record of this length costs more to copy than all its varints.
     varints = [encoded(length) for length in lengths]
     return varints, filled, (0, list(map(add, lengths, map(len, varints))))
 
@@ -435,7 +435,7 @@ def _fields_with_nulls(column: Sequence[bytes | None]) -> tuple[_Bytes, _Bytes, 
     at = -1
     for _ in range(nulls):
         at = column.index(None, at + 1)
-        varints[at] = _NULL  # as long as the length of no bytes: the sizes stand
+        varints[at] = _NULL  # same width as an empty length, so the sizes stay right
     return varints, contents, content_sizes
 
 

@@ -20,7 +20,7 @@ def latest(batch: Batch) -> int:
         return claimed
     try:
         return recorded(batch)
-    except CorruptBatch:  # whoever reads it is told
+    except CorruptBatch:  # reading it reports the error
         return max(claimed, batch.base_timestamp_ms)
 
 

@@ -94,11 +94,11 @@ def _in_parts(
         reader.go_on(b"")
         if part.records:
             yield part
-        part = Part([], 0)  # whoever has it may let go of it
+        part = Part([], 0)  # the receiver may release it
         if left:
             held.expect(reader.last_offset + 1, record_bytes_max)
     follow = held.size or len(next(chunks, b""))
-    if follow:  # how many, nobody needs to know: there may be 256 MB
+    if follow:  # the number is not needed: there may be 256 MB
         raise CorruptBatch(f"{follow} bytes or more follow the last record")
 
 
@@ -165,7 +165,7 @@ def _read_whole(reader: Reader, left: int, *, last: bool) -> None:
         try:
             read(reader, left)
         except (IndexError, CorruptBatch):
-            # The data end within this one, or it is damaged: then that is what it says.
+            # The data end within this record, or it is damaged: report that.
             if not _is_whole(reader.data, reader.at):
                 return
             _read(reader, len(reader.records) + 1)

@@ -21,7 +21,7 @@ _LENGTH_BYTES: Final = 2
 _NOT_COMMON: Final = ~0x3FFE  # as in ``check``
 # Attributes, two bytes of offset delta, the key's length, the count of headers.
 _FIXED: Final = 1 + 2 + 1 + 1
-# Numbers of two bytes are compared as they stand there, as one: their low byte comes first.
+# Numbers of two bytes are compared in their stored form, as one number, low byte first.
 _DELTAS: Final = [0] * FIRST_DELTA + [
     (delta << 1 & 0x7F | 0x80) | delta >> 6 << 8 for delta in range(FIRST_DELTA, END_DELTA)
 ]

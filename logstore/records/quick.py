@@ -20,9 +20,9 @@ QUICK_MIN: Final = 16  # fewer cost more this way than in the loop
 
 _AT_ONCE: Final = 512  # records of a stretch
 _WIDTH_ENDS: Final = (1 << 6, 1 << 13, END_DELTA)  # where an offset delta takes a byte more
-# How the timestamp delta, the offset delta and the key's length are taken out, by the widths of the
-# first two. Numbers stay as they stand there: their low byte comes first. Three bytes are no number
-# to ``struct``; with one of the timestamp delta or the key's length they are four.
+# Formats that extract the timestamp delta, the offset delta and the key's length, by the widths of
+# the first two. Numbers keep their stored form, low byte first. ``struct`` has no three-byte
+# number; with one byte of the timestamp delta or the key's length they become four.
 _MIDDLES: Final = {(1, 1): "BH", (2, 1): "HH", (1, 2): "I", (1, 3): "BI", (2, 3): "HI"}
 # Header count, length, attributes, the key's length: of a record that begins a byte earlier.
 _FIXED: Final = 1 + 2 + 1 + 1

@@ -10,8 +10,8 @@ from logstore.records.headers import decoded_headers
 from logstore.records.record import Headers, Record
 from logstore.records.varint import NULL, SIGNED14, decoded, signed, wrapped64
 
-# Header sections repeat in many batches (a content type, a source), and reading one costs several
-# times as much as finding it. Where they never repeat (a trace id), so many are kept in vain.
+# Header sections repeat in many batches (a content type, a source), and parsing one costs several
+# times as much as a look-up. If they never repeat (a trace id), this many are kept in vain.
 _SECTIONS_KEPT_MAX = 256
 
 _NOWHERE = -1  # where a record ends that the loop cannot take: no position equals it

@@ -19,7 +19,7 @@ from logstore.records.varint import NULL, SIGNED14, decoded
 
 RUN_MIN = 16  # a shorter run costs more than the loop
 SECTION_MAX = 256  # bytes of headers
-COLUMN = 8  # a column of bytes costs as much as to compare a section of so many records
+COLUMN = 8  # the record count at which a column costs as much as comparing sections
 
 # Offset deltas as varints, cut into columns: one byte up to 63, then two up to 8191.
 _ONE_BYTE = bytes(range(0, 128, 2))

@@ -11,7 +11,7 @@ INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 VARINTS: list[bytes] = [bytes((low,)) for low in range(0, 128, 2)]
 VARINTS += [bytes((low, high)) for high in range(1, 128) for low in range(128, 256, 2)]
 
-# What the zigzag numbers of up to two bytes stand for.
+# The values of zigzag numbers of up to two bytes.
 SIGNED14 = [zigzag >> 1 ^ -(zigzag & 1) for zigzag in range(1 << 14)]
 
 NULL = 1  # zigzag for -1, which stands for null where a length does

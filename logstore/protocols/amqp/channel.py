@@ -88,7 +88,7 @@ class AmqpChannel:
         self.last_queue = b""  # that was declared
         self.prefetch = 0  # of consumers that begin later
         self.limit = 0  # of the whole channel
-        self._first_queue = 0  # of the queues, for a turn by turn start
+        self._first_queue = 0  # the queue that is woken first, in rotation
         self.run: list[Outgoing] = []  # published, and not given to the queues yet
         self.mandatory: list[int] = []  # numbers within the run
         self.confirms: Confirms | None = None

@@ -554,7 +554,8 @@ class AmqpSession:
     def _beat(self, now: float) -> None:
         beat_s = self.handshake.heartbeat_s
         if self.link.unsent and self.link.unread != self._unread:
-            # A paused connection is not read, but the client has sent something.
+            # Input is not read while the client does not read, but new input shows that it is
+            # alive.
             self._unread, self._heard_at = self.link.unread, now
         if now >= self._heard_at + BEATS * beat_s:
             self._time_is_up(f"missed heartbeats from the client, timeout: {beat_s} s")

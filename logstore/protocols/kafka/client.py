@@ -216,7 +216,7 @@ class KafkaClient:
             self.cut(self.closed or "")
         elif self.closed is not None:
             self.wake()
-        elif self.slots or self.muted_until:  # a fetch may wait for what it may not read any more
+        elif self.slots or self.muted_until:  # a fetch may wait for a log it may no longer read
             self.muted_until = 0.0  # it may be given more now
             if self.recheck is not None:
                 self.recheck()

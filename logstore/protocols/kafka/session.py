@@ -215,7 +215,7 @@ class KafkaSession:
         self._client.now = now
         if self._login is not None:
             self._login.look(now)
-        if not self._slots:  # for nothing, and a crowd would be: whoever waits again, watches again
+        if not self._slots:  # else woken for nothing; a new wait watches again
             self._client.unwatch()
 
     def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
@@ -318,7 +318,8 @@ class KafkaSession:
             at = wire.skip_tags(frame, at)
         slot = None if login is None else login.take(api, version, frame, at)
         if slot is None:
-            # A request counts before its answer is written; it is processed in any case.
+            # The request counts for the quota before it is written, and is accepted even above the
+            # quota.
             wait_ms = self._client.used(PRODUCER_RATE, len(frame)) if key == PRODUCE else 0
             slot = take(api, self._client, version, frame, at)
             if wait_ms and slot is not None:

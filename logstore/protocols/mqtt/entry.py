@@ -237,7 +237,7 @@ def _let_in(of: Carrier, connected: Connected, error: LogstoreError | None) -> N
     of.run()
     if connected.present and not permits.free:
         of.work(reviewing(of))
-    if of.mine is not None:  # otherwise the client learns why, and ends
+    if of.mine is not None:  # None if the review of its subscriptions has ended it
         left = of.door.model.unfinished.pop(connected.session, None) if of.door.model else None
         if left is not None:
             retaining.go_on_with(of, left)

@@ -24,7 +24,7 @@ class Entry(Struct):
     context: str
     object: bytes
     user: bytes
-    info: str  # the line of CLIENT LIST of whoever did it last
+    info: str  # the line of CLIENT LIST of the latest client
     created_ms: int
     updated_ms: int
     count: int = 1

@@ -25,14 +25,14 @@ from logstore.protocols.resp.wrong import Wrong
 from logstore.protocols.session import Link
 from logstore.slices import AT_ONCE, GoOn, Steps
 
-# A subscriber that has left so much unread is given what is in a history when it asks for more.
+# A subscriber with more unread bytes than this receives more of a history only when it reads.
 BEHIND_BYTES: Final = 1 << 20
 READ_ON_BYTES: Final = 256 << 10  # of a history at once
 OUT_AT_ONCE: Final = 4096  # replies of a long command
 QUEUED_AT_ONCE: Final = 2000  # of these; of more, what others publish may come between
 QUEUED_BYTES_MAX: Final = 64 << 20  # of commands between MULTI and EXEC
 MECHANISM: Final = "AUTH"  # a name and a password
-NAME_SHOWN: Final = 249  # bytes of a channel, to whoever runs the server
+NAME_SHOWN: Final = 249  # bytes of a channel's name in the server's log
 LOGIN_S: Final = 10.0  # that a connection may last before it has logged in
 REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP = range(4)
 
@@ -42,7 +42,7 @@ Result = TypeVar("Result")
 Run = Callable[["RespClient", Sequence[bytes]], Steps | None]
 
 
-# What was changed of one database in one of its turns.
+# The changes of one database in one of its turns.
 Turn = tuple[Journal, int]
 
 
@@ -50,16 +50,16 @@ class Unsaved(NamedTuple):
     """Replies that depend on changes that are not safe yet."""
 
     depends: "list[Turn]"
-    begin: int  # where they stand in what is to be sent
+    begin: int  # position in the output
     end: int
-    each: bool  # of several commands; else they are one reply
+    each: bool  # of several commands; otherwise one reply
 
 
 class Away(NamedTuple):
     """What another node is asked to do for the client."""
 
-    give_up: Callable[[], object]  # nobody is there any more for what comes of it
-    blocks: bool  # nobody can say how long it takes
+    give_up: Callable[[], object]  # called when no one needs the result any more
+    blocks: bool  # it may block without limit
 
 
 class Queued(NamedTuple):
@@ -74,7 +74,7 @@ class Queued(NamedTuple):
 class RespClient:
     """One Redis connection; also a ``Subscriber``."""
 
-    # There are thousands: a dictionary of so many attributes takes 3 KiB.
+    # There are thousands of clients: a dictionary of this many attributes takes 3 KiB.
     __slots__ = (
         "_remembered_bytes", "_rest_s", "_rested", "active_at", "away", "behind", "blocked",
         "changed",
@@ -113,30 +113,30 @@ class RespClient:
         self.last_command = "NULL"  # as CLIENT LIST shows one that has sent none
         self.no_evict = self.no_touch = False
         self.tracking: Tracking | None = None
-        self.notices: list[bytes] = []  # what it is told once the command's reply is complete
+        self.notices: list[bytes] = []  # sent once the command's reply is complete
         self.out: list[bytes] = []  # replies that the server has not fetched
         self.units = 0  # keys or elements that commands went through; its session counts them
         self.working = False  # a worker makes a reply; nothing more is carried out before that
-        self.unsafe = Unsafe()  # what was published or put and is to be safe before a reply
-        # Of keys: what the command depends on that is under way; and of the replies in ``out``
-        # which depend on what, from where to where.
+        self.unsafe = Unsafe()  # published or stored data that must be safe before a reply
+        # For keys: the pending changes that the command depends on; and the replies in ``out`` that
+        # depend on changes, by position.
         self.depends: list[Turn] = []
         self.unsaved: list[Unsaved] = []
-        self.lost: bytes | None = None  # what is said instead, where that could not be written
+        self.lost: bytes | None = None  # the reply if the changes could not be written
         self.closed: str | None = None
         self.cut_off = False  # it read too slowly, or was killed
         self.subscribed = False
         self.replying = REPLY_ON
         self.queue: list[Queued] | None = None  # between MULTI and EXEC
-        self.queued_under: tuple[int, Identity] | None = None  # what rules, and who it was
+        self.queued_under: tuple[int, Identity] | None = None  # version of the rules, and identity
         self.queue_bytes = 0
         self.queue_failed = False
-        self.queue_publishes = self.queue_keyed = False  # one of what is queued does, or is so
+        self.queue_publishes = self.queue_keyed = False  # a queued command does, or uses keys
         self.in_transaction = False  # between EXEC and its last reply
         self.watch: Watch | None = None  # the keys that its next transaction depends on
         self.blocked: Blocked | None = None  # it waits for something to be under a key
         self.away: Away | None = None
-        self.relayed = False  # it stands for a client of another node
+        self.relayed = False  # it acts for a client of another node
         self.behind: dict[History, int] = {}  # from which offset it reads the history itself
         self.following: dict[History, int] = {}  # after CHANNEL.READ ... FOLLOW; likewise
         self.soft_over = False  # more is unsent than the soft limit allows
@@ -256,19 +256,19 @@ class RespClient:
                     self.door.onlookers.tracked.acting = None
                     self.note_stirred()
                     self.door.channels.settle()
-                    if self.replying == replying:  # else it was just changed
+                    if self.replying == replying:  # otherwise the command itself has changed it
                         self.replying = before
                     else:
                         replying = self.replying
             if gathered is None and len(self.out) > OUT_AT_ONCE:
-                self.link.wake()  # what is said is sent meanwhile
+                self.link.wake()  # replies are sent meanwhile
             given = error = None
             try:
                 given = yield step
             except LogstoreError as raised:
                 error = raised
 
-    # What it has put, or seen, that is not safe yet
+    # Changes that it has made or seen, and that are not safe yet
 
     def depend(self, journal: Journal, turn: int) -> None:
         """Make the current command depend on the changes of this turn."""
@@ -303,7 +303,7 @@ class RespClient:
         for depends, begin, end, each in self.unsaved:
             if turn in depends:
                 self._say_lost(begin, end, error, each=each)
-                self.link.wake()  # it may wait for nothing else
+                self.link.wake()  # nothing else may wake it
         if turn in self.depends:  # by a command that is under way: it has its replies at its end
             self.lost = error
 
@@ -345,7 +345,7 @@ class RespClient:
         if self.cut_off:
             return
         if self.out:
-            self.out.append(chunk)  # behind what it was told before
+            self.out.append(chunk)  # after all earlier replies
             return
         unsent = self.link.push(chunk)
         if unsent or self.soft_over:
@@ -372,7 +372,7 @@ class RespClient:
                 history.followers.add(self.link.wake)  # the rest is not here yet
                 continue
             if view is None or not records:
-                self._caught_up(history)  # or it does not listen any more
+                self._caught_up(history)  # or it is no longer subscribed
                 continue
             self.behind[history] = records[-1].offset + 1
             self.out.append(view.chunk([record.value or b"" for record in records]))
@@ -454,7 +454,7 @@ class RespClient:
         self.seat.leave()
         self.permits = Permits(self.door.access, self.door.newcomer(self.permits.who.host))
         self._look_who()
-        if not self.known and self.login_until is None:  # else it has the time that is left
+        if not self.known and self.login_until is None:  # otherwise the remaining time stays
             self.login_until = self.now + LOGIN_S
 
     def _look_who(self) -> None:

@@ -17,7 +17,7 @@ from logstore.protocols.resp.wrong import Wrong
 from logstore.slices import Steps
 
 TYPES: Final = (b"normal", b"master", b"replica", b"slave", b"pubsub")
-PAUSE_MS_MAX: Final = 2**53  # about what a clock of seconds can still tell apart
+PAUSE_MS_MAX: Final = 2**53  # about the precision of a clock in seconds
 
 HELP: Final = [
     "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",

@@ -8,11 +8,11 @@ from logstore.protocols.resp.client import RespClient, Run
 from logstore.protocols.resp.permits import Asks
 from logstore.protocols.resp.replies import array, simple
 
-# What is done with the keys, in the words of COMMAND: once for all of them, or once for each.
+# Uses of keys, in the words of COMMAND: one entry for all keys, or one for each.
 KeyFlags = tuple[tuple[str, ...], ...]
 
 
-KEYED: Final = frozenset({"@read", "@write", "@scripting"})  # categories of what is about keys
+KEYED: Final = frozenset({"@read", "@write", "@scripting"})  # categories of commands on keys
 FEW_MAX: Final = 500  # arguments of a command that is not for many: options, a few ids
 
 
@@ -33,12 +33,12 @@ class Command:
     categories: tuple[str, ...] = ("@slow",)
     tips: tuple[str, ...] = ()
     keys: tuple[int, int, int] = (0, 0, 0)  # first, last, step
-    key_flags: KeyFlags = (("not_key",),)  # names of sharded channels stand where keys would
+    key_flags: KeyFlags = (("not_key",),)  # sharded channels are at the positions of keys
     subcommands: Mapping[bytes, "Command"] = field(default_factory=dict)
     while_subscribed: bool = False  # RESP2 takes it on a connection that listens
     at_once: bool = False  # not queued after MULTI
     publishes: bool = False  # or writes: held up by CLIENT PAUSE WRITE
-    numkeys: int = 0  # where it stands how many keys follow, beside those of ``keys``
+    numkeys: int = 0  # position of the number of keys, besides ``keys``
     many: bool = False  # takes 100,000s of arguments: in steps, or without looking at them
 
     def takes(self, count: int) -> bool:

@@ -118,7 +118,7 @@ def _all_queued(client: RespClient, queue: Sequence[Queued]) -> Steps:
     for queued in queue:
         before = len(client.out)
         if client.cut_off and not is_about_keys(queued.command):
-            continue  # nobody is there; what is about keys is done as a whole
+            continue  # the client is gone; commands on keys are still completed
         try:
             if not (yield from _still_allowed(client, queued)):
                 continue

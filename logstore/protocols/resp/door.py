@@ -30,9 +30,9 @@ if TYPE_CHECKING:  # imported when the first client comes, or there are keys
     from logstore.protocols.resp.scripts.loaded import Loaded
     from logstore.protocols.resp.whole import WholeRequests
 
-# Clients choose what they send by it: 7.2 is the first that knows CLIENT SETINFO.
+# Clients choose commands by it: 7.2 is the first version with CLIENT SETINFO.
 REDIS_VERSION: Final = "7.2.0"
-DEFAULT_USER: Final = "default"  # whom Redis takes everyone for who has not logged in
+DEFAULT_USER: Final = "default"  # Redis's name for a client that has not logged in
 TOO_MANY: Final = b"-ERR max number of clients reached\r\n"
 
 DENIED: Final = (
@@ -83,7 +83,7 @@ class RespLimits:
 
     crowd: session.Limits
     bulk_bytes_max: int
-    value_bytes_max: int  # of what is kept: a key, a string, an element
+    value_bytes_max: int  # of a stored key, string or element
     pubsub: Unread
 
 
@@ -118,12 +118,12 @@ class Counts:
     bytes_in: int = 0
     cut_off: int = 0  # subscribers that read too slowly
     published: int = 0  # commands that went the quick way, past ``calls``
-    executed: int = 0  # those that did not
+    executed: int = 0  # commands that went through ``calls``
     calls: dict[str, int] = field(default_factory=dict)  # by the command's name
     before: Flow = NO_FLOW  # what had flowed when these were set back
     keys_before: KeyCounts = NO_COUNTS  # likewise
     errors: dict[str, int] = field(default_factory=dict)  # replies, by their code
-    denied: dict[str, int] = field(default_factory=dict)  # by what was not allowed
+    denied: dict[str, int] = field(default_factory=dict)  # by the kind of refusal
 
 
 @dataclass(slots=True)
@@ -182,11 +182,11 @@ class RespDoor:
     budget: Budget = field(default_factory=lambda: Budget(BUDGET_BYTES_MAX))
     access: Access = field(default_factory=open_access)
     logins: Logins = field(default_factory=Nobody)
-    refusals: Refusals | None = None  # told to whoever runs the server
+    refusals: Refusals | None = None  # shown in the server's log
     audit: Audit = field(default_factory=Unheard)
     keep_settings: KeepSettings = no_file
     changed_settings: set[str] = field(default_factory=set)  # Redis's names, by CONFIG SET
-    protected: bool = False  # nobody comes in from afar without a password
+    protected: bool = False  # other machines need a password
     name: str = "resp"
     acl_log: AclLog = field(default_factory=AclLog)
     changes: OneByOne = field(default_factory=OneByOne)  # of users, made here
@@ -196,7 +196,7 @@ class RespDoor:
     flow: Callable[[], Flow] = lambda: NO_FLOW
     lately: Lately = field(default_factory=Lately)
     paused_until: float = 0.0  # of the sessions' clock
-    paused_all: bool = False  # else: only those who publish
+    paused_all: bool = False  # otherwise only publishing clients
     whole: "WholeRequests | None" = None  # one is enough for all
     _next_number: int = 1
     _scripts: "Loaded | None" = None

@@ -20,7 +20,7 @@ from logstore.protocols.resp.replies import verbatim
 
 Facts = dict[str, object]
 NO_ID: Final = "0" * 40
-HZ: Final = 10  # Redis's own: how often it does what is not asked for
+HZ: Final = 10  # Redis's default: background runs per second
 
 
 def _zeros(names: str) -> Facts:
@@ -134,7 +134,7 @@ def _memory(door: RespDoor, client: RespClient) -> Facts:
         "maxmemory": door.keys.eviction.bytes_max,
         "maxmemory_human": _human(door.keys.eviction.bytes_max),
         "maxmemory_policy": door.keys.eviction.policy,
-        # Ours: of all doors, and what they may hold.
+        # Ours: memory of all doors, and its limit.
         "mem_clients_held": door.budget.total_bytes,
         "mem_clients_max": door.budget.bytes_max,
         "allocator_frag_ratio": "1.00",
@@ -241,7 +241,7 @@ def _stats(door: RespDoor, client: RespClient) -> Facts:
         "eventloop_duration_cmd_sum": 0,
         "instantaneous_eventloop_cycles_per_sec": round(cycles),
         "instantaneous_eventloop_duration_usec": round(busy_s * 1e6 / cycles) if cycles else 0,
-        # Ours: how long one turn may hold up all others, and how long nobody was heard at all.
+        # Ours: how long turns held up all clients, and how long the loop stood still.
         "eventloop_duration_max": int(turns.longest_s * 1_000_000),
         "eventloop_duration_histogram": turns.histogram(),
         "eventloop_gaps": turns.gaps,

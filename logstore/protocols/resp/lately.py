@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 APART_MS: Final = 1000  # looks that are closer together give what the one before gave
-LONG_MS: Final = 120_000  # what is older says nothing of now
+LONG_MS: Final = 120_000  # older values are not used
 
 
 class Lately:

@@ -17,7 +17,7 @@ from logstore.protocols.resp.replies import OK, Version, bulk, integer
 from logstore.protocols.resp.requests import BULK_BYTES_BEFORE_LOGIN, as_integer
 from logstore.slices import Steps, Wait
 
-SHOWN_BYTES_MAX: Final = 4096  # of what a client says of itself
+SHOWN_BYTES_MAX: Final = 4096  # of data that a client gives about itself
 BAD_NAME: Final = "Client names cannot contain spaces, newlines or special characters."
 WRONG_PASSWORD: Final = "WRONGPASS", "invalid username-password pair or user is disabled."
 NO_PASSWORD: Final = (
@@ -173,9 +173,9 @@ def _come_in(
 ) -> Generator[int | Wait, Any, bool]:
     """Log in; returns False after an error reply."""
     door, host = client.door, client.permits.who.host
-    name = name[: USER_BYTES_MAX + 1]  # nobody's is as long, and one of megabytes takes seconds
+    name = name[: USER_BYTES_MAX + 1]  # no user has a name as long, and megabytes take seconds
     right, delay_s = _is_right(client, name, password), 0.0
-    if not right and door.access.required:  # whoever it is, a refusal costs the same
+    if not right and door.access.required:  # a refusal costs the same for any user
         login = yield lambda go_on: door.logins.check(name, password, host, go_on)
         # He may have been deleted since.
         right = login.user is not None and door.access.knows(

@@ -52,7 +52,7 @@ class Opening:
             return False
         self.under_way = True
         self._client.door.work(partial(channels.open_histories, needed), self._opened)
-        self._tried = self.under_way  # else it was done at once
+        self._tried = self.under_way  # otherwise it is done already
         return self.under_way
 
     def _opened(self, _: object) -> None:

@@ -32,12 +32,12 @@ from logstore.slices import in_one_go
 ARGUMENT_BYTES_MAX: Final = 256  # of a first argument that rules may name: no word is longer
 KNOWN_MAX: Final = 1000  # channels that one connection is known to publish to
 KNOWN_BYTES_MAX: Final = 512  # of such a name
-# Of a name that rules are asked about. Nobody's has as many; to make a text of one of 64 MB, as a
-# client may send it, can hold up all others for seconds.
+# Limit on a name that is checked by rules. No real name is longer; converting one of 64 MB, which a
+# client may send, can delay all other clients for seconds.
 NAME_BYTES_MAX: Final = 64 << 10
 NAMES_A_UNIT: Final = 4  # asked about: some microseconds
 
-# What reads or writes channels: where their names stand, and whether they are patterns.
+# Commands on channels: the positions of their names, and whether these are patterns.
 CHANNELS: Final = {
     "publish": (slice(1, 2), WRITE, False),
     "spublish": (slice(1, 2), WRITE, False),
@@ -46,7 +46,7 @@ CHANNELS: Final = {
     "psubscribe": (slice(1, None), READ, True),
     "channel.read": (slice(1, 2), READ, False),
 }
-# What is about the server. Redis's own rules grant it with the command.
+# Commands about the server. Redis's own rules grant them with the command.
 SERVER: Final = {
     "client|kill": ALTER, "client|list": DESCRIBE, "client|no-evict": ALTER,
     "client|pause": ALTER, "client|unblock": ALTER, "client|unpause": ALTER,
@@ -55,13 +55,13 @@ SERVER: Final = {
     "flushall": ALTER, "flushdb": ALTER, "swapdb": ALTER, "save": ALTER, "bgsave": ALTER,
     "bgrewriteaof": ALTER, "script|flush": ALTER, "script|kill": ALTER,
 }  # fmt: skip
-# What is about users, who have other doors, too: no rule of Redis's grants it.
+# Commands about users, who also use other doors: no rule of Redis's grants them.
 USERS: Final = {
     "acl|deluser": ALTER, "acl|dryrun": DESCRIBE, "acl|getuser": DESCRIBE, "acl|list": DESCRIBE,
     "acl|load": ALTER, "acl|log": DESCRIBE, "acl|save": ALTER, "acl|setuser": ALTER,
     "acl|users": DESCRIBE,
 }  # fmt: skip
-# What is about one's own connection, or about nothing. PUBSUB shows what one may see.
+# Commands about the client's own connection, or about nothing. PUBSUB shows only visible channels.
 FREE: Final = frozenset({
     "acl|cat", "acl|genpass", "acl|help", "acl|whoami", "auth", "hello", "ping", "echo", "select",
     "quit", "reset", "multi", "exec", "discard", "unwatch", "client|caching", "client|getname",
@@ -74,7 +74,7 @@ FREE: Final = frozenset({
     "lastsave", "script|exists", "script|help", "script|load",
 })  # fmt: skip
 TOO_LONG: Final = f"the name has over {NAME_BYTES_MAX} bytes, or is a pattern that is too long"
-NO_AUTH: Final = "no_auth"  # the flag of what may be said before a login
+NO_AUTH: Final = "no_auth"  # the flag of commands that need no login
 NOT_A_KEY: Final = "not_key"
 VARIABLE: Final = "variable_flags"
 _READS: Final = frozenset({"access"})
@@ -137,7 +137,7 @@ def names(command: Asks, arguments: Sequence[bytes]) -> Iterator[Named]:
         keys = [*(keys if first else ()), *_counted(arguments, command.numkeys)]
     uses = [_uses(flags) for flags in command.key_flags]
     if VARIABLE in command.key_flags[0] and not any(it.upper() == b"GET" for it in arguments[3:]):
-        uses = [(False, True)]  # SET, which reads only where it is asked what was there
+        uses = [(False, True)]  # SET, which reads only with the option GET
     for at, key in enumerate(keys):
         yield Named(KEY, key, *uses[min(at, len(uses) - 1)])
 
@@ -205,7 +205,7 @@ class Permits:
         user = self._access.users.get(self.who.user)
         text = None if user is None else user.redis
         self._redis: Compiled | None = None if text is None else compiled(text)
-        # What was found out; of who may do everything, that is nothing.
+        # Remembered decisions; none for a client that may do everything.
         self._publishable: set[bytes] = _NO_CHANNELS if self.free else set()
         self._commands: dict[str, object] = _NO_COMMANDS if self.free else {}
 

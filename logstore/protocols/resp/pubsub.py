@@ -36,7 +36,7 @@ class Kind(NamedTuple):
     begin: Callable[[Channels, RespClient, bytes], None]
     end: Callable[[Channels, RespClient, bytes], None]
     roster: Callable[[Channels], Roster]
-    counted: Callable[[Channels], tuple[Roster, ...]]  # what a confirmation counts
+    counted: Callable[[Channels], tuple[Roster, ...]]  # the counts in a confirmation
     units: int = NAME_UNITS  # of work, to begin one
 
 
@@ -136,7 +136,7 @@ def _publish_now(client: RespClient, arguments: Sequence[bytes]) -> None:
     receivers = channels.publish(arguments[1], arguments[2], client.unsafe)
     client.door.totals.messages_in += 1
     if client.subscribed:
-        channels.flush()  # what it gets itself comes before the reply
+        channels.flush()  # its own messages precede the reply
         channels.catch_up(client)
     client.say(integer(receivers))
 

@@ -13,9 +13,9 @@ from logstore.protocols.resp.session import RespSession
 from logstore.protocols.session import Link, Session
 
 OUT_BYTES: Final = 1 << 20
-# Of an answer: a message of the link has 256 MiB at the most, and one that is longer ends the link.
+# Limit on an answer: a link's message has at most 256 MiB, and a longer one ends the link.
 ANSWER_BYTES_MAX: Final = 255 << 20
-HOST: Final = ""  # it is as near as this process: whoever asks has shown that it is a node
+HOST: Final = ""  # treated as local: the asking node has proved its identity
 
 Answered = Callable[[bytes | LogstoreError], object]
 
@@ -60,7 +60,7 @@ class Relayed:
         self._soon = soon
         self._answered = answered
         self._parts = [it for it in (asked.before, asked.last) if it]
-        self._at = 0  # of the first of these: so much was taken
+        self._at = 0  # position in the first of these: bytes already taken
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._alarm: Alarm | None = None

@@ -21,7 +21,7 @@ FORMAT: Final = 1
 BYTES_MAX: Final = 64 << 20  # that are asked at once: the other node takes no more
 _VERSIONS: Final[dict[int, Version]] = {2: 2, 3: 3}
 _HEAD: Final = Struct(">BBBHI")  # format, RESP's version, database, size of the user, of the first
-# What may stand in a transaction beside commands about keys: it means the same at any node.
+# Commands that a transaction on keys may also contain: they mean the same at any node.
 ANYWHERE: Final = frozenset({"ping", "echo", "time", "publish", "spublish"})
 FLUSH_ALL: Final = "flushall"  # is of all databases, whichever of them its client has selected
 NO_COPIES: Final = "CLIENT TRACKING is served by the node that serves the database"
@@ -34,7 +34,7 @@ class Asked(NamedTuple):
     version: Version
     database: int
     user: str
-    before: bytes  # requests, whose replies nobody wants
+    before: bytes  # requests whose replies are dropped
     last: bytes  # the request
 
     def written(self) -> bytes:

@@ -32,7 +32,7 @@ def simple(text: bytes) -> bytes:
 
 def error(text: bytes) -> bytes:
     """``text`` begins with its code: ``ERR``, ``EXECABORT``, ..."""
-    # As Redis does: what a client has sent must not end the line.
+    # As in Redis: a client's text must not end the line.
     return b"-%b\r\n" % text.replace(b"\r", b" ").replace(b"\n", b" ")
 
 

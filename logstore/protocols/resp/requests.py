@@ -12,13 +12,13 @@ from typing import Final
 from logstore.errors import BrokenProtocol
 
 LINE_BYTES_MAX: Final = 64 << 10  # of a line: a whole inline request, or a count
-SHORT_BYTES: Final = 64  # of most lines: looking for the end copies so much
+SHORT_BYTES: Final = 64  # of most lines: the search for the end copies this much
 ARGUMENTS_AT_ONCE: Final = 10_000  # read before others have their turn: each takes a microsecond
 ARGUMENTS_MAX: Final = 1 << 20  # Redis had it until 7; more take more memory than anyone needs
 
 COUNT_MAX: Final = 2**31 - 1  # that Redis reads
 
-# As Redis: what somebody makes the server hold before he has logged in is small.
+# As in Redis: the server holds little for a client before its login.
 ARGUMENTS_BEFORE_LOGIN: Final = 10
 BULK_BYTES_BEFORE_LOGIN: Final = 16 << 10
 
@@ -26,7 +26,7 @@ _ESCAPES: Final = {
     ord("n"): b"\n", ord("r"): b"\r", ord("t"): b"\t", ord("b"): b"\b", ord("a"): b"\a",
 }  # fmt: skip
 _SPACE: Final = b" \t\n\v\f\r"
-_WORD_END: Final = b" \t\n\r"  # Redis lets the other two spaces stand within a word
+_WORD_END: Final = b" \t\n\r"  # Redis permits the other two spaces within a word
 _SPECIAL: Final = frozenset(b"'\"\v\f")  # without these, words are what spaces part
 _HEX: Final = b"0123456789abcdefABCDEF"
 _QUOTE, _DOUBLE, _BACKSLASH = b"'\"\\"
@@ -40,7 +40,7 @@ class Begun:
     left: int = -1  # arguments that are still to come; -1: not known
     wants: int = 0  # bytes of it that must be there before reading on gets anywhere
     room: int = 0  # that it is likely to need
-    known: bool = True  # who sends it has logged in, or need not
+    known: bool = True  # the client has logged in, or need not
     bytes_max: int = 1 << 30  # that it may have, as Redis's client-query-buffer-limit
     arguments: list[bytes] = field(default_factory=list)
     paused: bool = False  # more of it is there, and is read when others had their turn

@@ -43,17 +43,17 @@ from logstore.protocols.session import About, Buffer, Link
 from logstore.slices import Steps
 
 OUT_BYTES_MAX: Final = 1 << 20  # of replies: the next request is taken when they are sent
-# What one connection has done before others have their turn.
+# Work of one connection before other sessions have their turn.
 COMMANDS_AT_ONCE: Final = 1000  # that do not just publish: each takes some microseconds
 WRITING_COMMANDS: Final = 3  # that it takes as long as to change a key, and to write that
 ASKED_COMMANDS: Final = 2  # that it takes as long as to ask rules about names
-QUEUED_ALONE: Final = 100  # commands of a transaction that is not begun behind anything else
+QUEUED_ALONE: Final = 100  # commands of a transaction that begins in a turn of its own
 REFUSAL_COMMANDS: Final = 20  # that telling of one that is not allowed takes as long as
 BYTES_AT_ONCE: Final = 256 << 10  # of requests
 MANY: Final = 4  # requests that are worth looking at together
 ARGUMENT_HELD_BYTES: Final = 128  # of one beside its bytes: as an object, or where it is found
 PROTOCOL: Final = "the Redis protocol"  # as a peer of another is told of
-# What begins the requests of a browser, sent here by a page that somebody looks at.
+# Beginnings of a browser's requests, sent by a page that a user opened.
 OF_BROWSERS: Final = frozenset({b"post", b"host:"})
 
 NO_ROOM: Final = b"command not allowed when used memory > 'maxmemory'."
@@ -74,7 +74,7 @@ class RespSession:
         self._begun: Begun | None = None
         self._out_bytes = 0  # replies of commands that may have long ones
         self._held = False  # CLIENT PAUSE
-        self._held_up = False  # what was published before is still on its way
+        self._held_up = False  # earlier messages are still on their way
         self._unsafe = self._client.unsafe
         self._opening = Opening(self._client)
         self._heard = False
@@ -89,7 +89,7 @@ class RespSession:
             self._client.out.append(DENIED)
             self._client.closed = "it comes from another machine, and needs no password"
         if self._client.closed is not None or not self._client.known:
-            link.wake()  # it has so much time to log in
+            link.wake()  # starts the time limit of the login
 
     def about(self) -> About:
         """As Doorway.about."""
@@ -131,7 +131,7 @@ class RespSession:
     @property
     def busy(self) -> bool:
         away = self._client.away
-        # Of which nobody can say how long.
+        # Commands that may block without limit.
         blocked = self._client.blocked is not None or (away is not None and away.blocks)
         working = self._waits_for_worker() and not blocked
         return self._held or self._held_up or working or bool(self._unsafe)
@@ -385,7 +385,7 @@ class RespSession:
         if set(map(type, requests)) != _LISTS or set(map(len, requests)) != _THREES:
             return False
         verbs, names, payloads = zip(*requests, strict=True)
-        # What equals bytes is bytes: where one name stands in all, two columns need no more.
+        # A value that equals bytes is bytes: if all names are equal, two columns need no check.
         first, count = names[0], len(names)
         alone = type(first) is bytes and names.count(first) == count
         if not (verbs.count(_PUBLISH[0]) == count or verbs.count(_PUBLISH[1]) == count):
@@ -615,7 +615,7 @@ class RespSession:
             refusal = None
             if not client.permits.free:
                 self._left -= ASKED_COMMANDS
-                if self._asked is not arguments:  # else it was asked just now
+                if self._asked is not arguments:  # otherwise it was just checked
                     refusal = client.permits.refusal(command, arguments)
                 self._asked = None
             if refusal is not None:

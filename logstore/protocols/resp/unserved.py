@@ -8,7 +8,7 @@ SCRIPTS: Final = "logstore runs no functions and modules"
 SERVER: Final = "logstore has no such facility; see 'logstore --help' for its own"
 REPLICAS: Final = "logstore has no Redis replicas and no Redis Cluster"
 
-SHOWN_BYTES: Final = 128  # of what was sent, in an error
+SHOWN_BYTES: Final = 128  # of the arguments, in an error
 
 _OF: Final = {
     VALUES: """
@@ -36,7 +36,7 @@ WHY: Final = {
     name.encode(): reason.encode() for reason, names in _OF.items() for name in names.split()
 }
 
-# The subcommands of those that have some (Redis 7.2): rules of users may name them, too.
+# Subcommands of Redis 7.2, which users' rules may also name.
 _SUBCOMMANDS: Final = """
     cluster: addslots addslotsrange bumpepoch count-failure-reports countkeysinslot delslots
     delslotsrange failover flushslots forget getkeysinslot help info keyslot links meet myid

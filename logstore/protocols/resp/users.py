@@ -30,7 +30,7 @@ from logstore.slices import GoOn, Steps, Wait
 
 HASHES_MAX: Final = 64  # of one user: each login makes up one hash, and compares it with all
 PASSWORDS_MAX: Final = 64  # in one command, at some 30 ms of a worker each
-# Whom everybody is taken for while there are no users.
+# The user of every client while there are no users.
 EVERYONE: Final = replace(EVERYTHING, nopass=True)
 FIRST: Final = (
     "the first user must be an administrator with a password: make one with 'logstore user add', "
@@ -81,7 +81,7 @@ def known(name: str) -> Collection[str] | None:
 
 def setting(door: RespDoor, permits: Permits, name: str, modifiers: Sequence[bytes]) -> Changing:
     """The change that ACL SETUSER requests. Raises BadModifier, Refused."""
-    from logstore.access.administration import check_user  # nobody else pays for its imports
+    from logstore.access.administration import check_user  # imported only when used
 
     access = door.access
     if not access.required:
@@ -197,7 +197,7 @@ def _change(client: RespClient, check: Callable[[], Changing]) -> Generator[int 
             user = yield partial(client.door.work, job)
             assert user is not None
             check()  # once more: others had their turn
-        if user is None or access.to_be(user.name) is before:  # else it is looked at again
+        if user is None or access.to_be(user.name) is before:  # otherwise it is checked again
             break
     if user == before and not asked.forget:
         return asked.reply

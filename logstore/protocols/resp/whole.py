@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import hiredis
 
-# hiredis makes room for as many elements as are only claimed, of arrays and all that is like them:
-# 99,999 harm nobody, more are read one by one. (Two steps: a byte alone is found faster.)
+# hiredis allocates as many elements as an array or a similar type claims: 99,999 are harmless, more
+# are read one by one. (Two steps: a single byte is found faster.)
 _CROWDS: Final = [
     (sign, re.compile(re.escape(sign) + rb"\d{6}")) for sign in (b"*", b">", b"~", b"%", b"|")
 ]
@@ -38,7 +38,7 @@ class WholeRequests:
         reader.feed(raw)
         try:
             requests.extend(iter(reader.gets, _NOT_YET))
-            reader.feed(_MARK)  # read only where nothing stands before it
+            reader.feed(_MARK)  # only read if no request is incomplete before it
             clean = reader.gets() == _MARKED
         except hiredis.ProtocolError:
             clean = False

@@ -35,7 +35,7 @@ from logstore.stomp.versions import FIRST, VERSIONS, Rules
 
 OUT_BYTES_MAX: Final = 1 << 20  # unsent; then queues give it no more
 ROOM: Final = 1 << 30  # without a limit
-CLIENT_BYTES: Final = 1024  # that one takes, beside what it holds
+CLIENT_BYTES: Final = 1024  # cost of a client, without its data
 SUBSCRIPTION_BYTES: Final = 1024
 KNOWN_BYTES: Final = 1024  # of headers that are remembered
 
@@ -63,7 +63,7 @@ class StompClient:
         self.vhost_name = ""
         self.permits: Permits
         self.entry: Admitted | None = None
-        self.is_out = False  # who it was is no user any more
+        self.is_out = False  # its user was deleted
         self.unacked: Unacked[Named, StompSubscription | None] = Unacked()
         self.subscriptions: dict[str, StompSubscription] = {}
         self.transactions: dict[str, Transaction] = {}
@@ -77,7 +77,7 @@ class StompClient:
         self.out: list[bytes] = []
         self.out_bytes = 0
         self.until = 0.0  # by the door's stopwatch: that this read may take
-        self._holds = 0  # answers that what comes next waits for
+        self._holds = 0  # pending answers for which later frames wait
         self._rules_seen = door.access.version  # that its subscriptions were held against
         self._starved = False  # a queue had more for it than it could take
         self._later: list[Callable[[], None]] = []
@@ -181,7 +181,7 @@ class StompClient:
             return
         if self.is_out:
             self.fail(StompFault("connection_forced", _gone(self.entry)))
-            if self.link.unsent:  # which it is not to have any more
+            if self.link.unsent:  # which the client may no longer receive
                 self.link.cut(self.reason)
             return
         if self.phase is not Phase.RUNNING:
@@ -311,7 +311,7 @@ class StompClient:
 
     def let_go(self) -> None:
         """Return unsettled messages and delete exclusive queues."""
-        self.outbox.flush()  # what it has published before it went is published
+        self.outbox.flush()  # its earlier messages are still published
         self.outbox.close()
         if self.phase in OPEN:
             self.leave(Phase.OVER)

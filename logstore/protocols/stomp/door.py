@@ -21,7 +21,7 @@ from logstore.slices import Slices
 if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
 
-TOKEN_BYTES: Final = 16  # nobody guesses it
+TOKEN_BYTES: Final = 16  # unguessable
 
 
 class Session(Connected, Protocol):

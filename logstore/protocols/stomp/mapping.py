@@ -22,7 +22,7 @@ PERSISTENT: Final = 2  # a delivery mode
 
 _BOOLEANS: Final = {"true": True, "True": True, "false": False, "False": False}
 
-# A property's header, and its name; those that are texts.
+# Headers of text properties, with the properties' names.
 _TEXTS: Final = {
     "content-type": "content_type", "content-encoding": "content_encoding",
     "correlation-id": "correlation_id", "reply-to": "reply_to", "expiration": "expiration",
@@ -31,7 +31,7 @@ _TEXTS: Final = {
 _NUMBERS: Final = {"priority": 0xFF, "timestamp": LONGLONG_MAX}
 _OF_PROPERTIES: Final = frozenset({*_TEXTS, *_NUMBERS, "persistent"})
 _OF_FRAMES: Final = frozenset({"destination", "content-length", "receipt", "transaction"})
-# What a MESSAGE says of itself: no sender's header stands for it.
+# The MESSAGE's own headers, which no sender's header replaces.
 _OF_DELIVERIES: Final = frozenset({
     "subscription", "destination", "message-id", "redelivered", "ack", "content-length",
 })  # fmt: skip

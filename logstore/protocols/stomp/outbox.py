@@ -38,7 +38,7 @@ class Outbox:
     ) -> None:
         self.vhost: Vhost  # once it is open
         self.blocked = ""  # why nothing may be published now
-        self.gone = False  # the connection is: nobody hears of what becomes of it
+        self.gone = False  # the connection has ended: no receipts are sent
         self.run: list[Outgoing] = []  # not given to the queues yet
         self.kept_back_bytes = 0
         self.publishes = False  # it has published

@@ -15,7 +15,7 @@ from logstore.log import Wake
 from logstore.stomp.faults import StompFault
 
 RECEIPT_BYTES: Final = 200  # of one that is waited for, beside its id
-UNWATCHED_MAX: Final = 64  # runs that nobody waits for; then their logs are synced
+UNWATCHED_MAX: Final = 64  # runs without receipts; then their logs are synced
 
 
 class Unsent(Exception):
@@ -35,7 +35,7 @@ class Run:
         """``ids``: of receipts, with the numbers of their messages."""
         self.ids = ids
         self.waiting: Waiting | None = None  # once they are published
-        self.refused: Collection[int] = ()  # the numbers of those that a queue has no room for
+        self.refused: Collection[int] = ()  # numbers of messages that a full queue refused
 
     @property
     def ready(self) -> bool:

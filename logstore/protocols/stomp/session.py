@@ -44,8 +44,8 @@ LEAVE_S: Final = 1.0  # when the server stops: acknowledgements that are on thei
 CROWDED_S: Final = 0.01  # between looks whether queues take messages again
 PATIENCE: Final = 2  # intervals without a sign of life
 BYTES_AT_ONCE: Final = 256 << 10  # taken of one connection before others have their turn
-WORK_AT_ONCE: Final = 128  # frames in a turn, but for those that send: some 10 ms
-READ_S: Final = 0.004  # that taking them may take: to publish what they send takes as long again
+WORK_AT_ONCE: Final = 128  # frames in a turn, without SENDs: some 10 ms
+READ_S: Final = 0.004  # of processing: publishing takes as long again
 SESSION_BYTES: Final = 1024
 SHUTDOWN: Final = "broker forced connection closure with reason 'shutdown'"
 BEAT: Final = b"\n"
@@ -64,7 +64,7 @@ class StompSession:
 
     def __init__(self, door: StompDoor, link: Link) -> None:
         self.kept = False
-        self.busy = False  # a client that has ended its side reads nothing any more
+        self.busy = False  # a client that has closed its side reads nothing
         self.closed: str | None = None
         self.client = StompClient(door, link)
         self._door = door
@@ -180,7 +180,7 @@ class StompSession:
                     break
                 self._attempt(frame)
                 left -= frame.command != SEND
-        except StompFault as fault:  # of bytes, not of what a frame asks for
+        except StompFault as fault:  # an error of the bytes, not of a request
             client.fail(fault)
         return len(raw) if client.phase in ENDING or client.phase is Phase.GOING else at
 

@@ -98,7 +98,7 @@ def _source(
     if destination.kind is Kind.QUEUE:
         return declare(of, queue_facts(destination, destination.name, headers))
     exchange, key = destination.routing
-    of.vhost.topology.exchange(exchange)  # else a queue would be left that nothing comes to
+    of.vhost.topology.exchange(exchange)  # otherwise an unbound queue would remain
     name = _queue_name(of, destination, headers)
     facts = queue_facts(destination, name, headers)
     binding = Binding(exchange, name, key)

@@ -18,7 +18,7 @@ from logstore.stomp.frames import escaped, header_lines
 from logstore.stomp.versions import V1_2, Rules
 
 HEADS_MAX: Final = 256  # remembered for one connection
-MESSAGE_BYTES: Final = 256  # that a message takes at least: so many are asked for at once
+MESSAGE_BYTES: Final = 256  # minimum cost of a message, which bounds a request
 SEPARATOR: Final = "@@"  # in a message's id
 AUTO, CLIENT, EACH = "auto", "client", "client-individual"
 ACKS: Final = (AUTO, CLIENT, EACH)
@@ -68,7 +68,7 @@ class StompSubscription:
         self.queue = queue
         self.tag = tag.encode("utf-8", "surrogateescape")
         self.shown = shown
-        self.cumulative = ack == CLIENT  # what is acknowledged is so with all before it
+        self.cumulative = ack == CLIENT  # an acknowledgement covers all earlier messages
         self.of_topic = of_topic
         self.no_ack = ack == AUTO
         self.exclusive = False

@@ -10,7 +10,7 @@ from logstore.protocols.resp.keys.reach import CHANCE
 from logstore.protocols.resp.wrong import Wrong
 from logstore.slices import Steps
 
-DRAWN_MAX: Final = 1 << 20  # of a collection that may be smaller: a count alone asks for so many
+DRAWN_MAX: Final = 1 << 20  # the count alone decides, even for a small collection
 
 
 def places(size: int, asked: int) -> Generator[int, None, list[int]]:
@@ -18,7 +18,7 @@ def places(size: int, asked: int) -> Generator[int, None, list[int]]:
     if -asked > DRAWN_MAX:
         raise Wrong(f"value is out of range: at most {DRAWN_MAX} may be drawn")
     found: list[int] = []
-    moved: dict[int, int] = {}  # as if those that were drawn stood before all others
+    moved: dict[int, int] = {}  # as if drawn places were moved to the front
     for some in some_of(range(min(asked, size) if asked > 0 else -asked)):
         for at in some:
             if asked < 0:

@@ -5,7 +5,7 @@ from typing import Final
 from logstore.protocols.resp.client import Run
 from logstore.protocols.resp.command import Command, KeyFlags
 
-# What is done with a key, in the words of COMMAND.
+# Uses of a key, in the words of COMMAND.
 RO: Final[KeyFlags] = (("RO",),)
 LOOK: Final[KeyFlags] = (("RO", "access"),)
 UPDATE: Final[KeyFlags] = (("RW", "update"),)

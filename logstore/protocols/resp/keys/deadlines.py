@@ -13,7 +13,7 @@ from logstore.protocols.resp.wrong import Wrong
 TIME_MAX: Final = 2**63 - 1  # ms since 1970, or from now
 NO_KEY: Final = integer(-2)
 NEVER: Final = integer(-1)
-# Of a command's option: ms of its unit, and whether it counts from now.
+# For a command's option: ms per unit, and whether it counts from now.
 UNITS: Final = {b"EX": (1000, True), b"PX": (1, True), b"EXAT": (1000, False), b"PXAT": (1, False)}
 
 

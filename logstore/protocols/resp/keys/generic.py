@@ -25,7 +25,7 @@ SAME: Final = "source and destination objects are the same"
 NO_KEY: Final = "no such key"
 SYNTAX: Final = "syntax error"
 NO_DUMPS: Final = "values are not written in the form of Redis's dumps here"
-SHARED: Final = 10_000  # numbers below are one object each in Redis, whoever has them
+SHARED: Final = 10_000  # smaller numbers are shared objects in Redis
 SHARED_COUNT: Final = 2**31 - 1  # of references to such a one
 EMBEDDED_MAX: Final = 44  # bytes of a string that Redis keeps in one piece with its head
 NOT_TRACKED: Final = (
@@ -154,7 +154,7 @@ def _copy(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     twin = yield from twin_of(value)
     target = keyspace(client, database)
     if target.told is not None and name in target.values:
-        target.told(database, name, "new")  # to Redis it is removed, and put there anew
+        target.told(database, name, "new")  # Redis removes it and adds it again
     target.put(name, twin, keyspace(client).deadline(key), "copy_to")
     client.say(integer(1))
 

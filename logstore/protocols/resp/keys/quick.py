@@ -19,7 +19,7 @@ from logstore.protocols.resp.replies import OK, bulk
 _GET: Final = (b"GET", b"get")  # as programs spell it
 _SET: Final = (b"SET", b"set")
 VERBS: Final = _GET + _SET
-REPLIES_BYTES_MAX: Final = 1 << 20  # then what is there is sent first
+REPLIES_BYTES_MAX: Final = 1 << 20  # beyond this, replies are sent first
 MANY: Final = 4  # requests that are worth looking at together
 _ENDS: Final = b"\r\n"
 _BEGINS: Final = b"\r\n*"  # a request, behind another one
@@ -31,7 +31,7 @@ _HEADS: Final = frozenset(
 )
 _HEAD_BYTES: Final = len(next(iter(_HEADS)))
 _OF_GET: Final = b"*2"
-_GET_PARTS: Final = 6  # between the ends of its lines, with what is after the last
+_GET_PARTS: Final = 6  # parts between line ends, with the rest after the last
 _SET_PARTS: Final = 8
 _LENGTHS: Final = [b"$%d" % size for size in range(1024)]  # of most keys and values
 _BYTES: Final = {bytes}

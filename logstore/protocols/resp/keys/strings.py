@@ -41,7 +41,7 @@ class Options(NamedTuple):
         return deadline_of(space, self.time, unit_ms, name, from_now=from_now)
 
 
-# What may not stand together.
+# Options that exclude each other.
 _LIVES: Final = frozenset({b"KEEPTTL", b"PERSIST"})
 _EXCLUDE: Final = {b"NX": b"XX", b"XX": b"NX"}
 _OF_SET: Final = frozenset({b"NX", b"XX", b"GET", b"KEEPTTL"})

@@ -29,7 +29,7 @@ def notice(
     if listener.version == 3:
         return listener, push([bulk(b"invalidate"), void], 3)
     if listener is not client and listener.subscribed:
-        # Redis says null here as the one who tracks would read it, whoever is told.
+        # Redis encodes null in the tracking client's version, whichever client receives it.
         return listener, array([bulk(b"message"), bulk(CHANNEL), void])
     return None
 

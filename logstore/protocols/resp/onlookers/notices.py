@@ -7,7 +7,7 @@ from logstore.broker.channel import Channels
 MISSED: Final = "keymiss"
 NEW: Final = "new"
 KEYSPACE, KEYEVENT = "K", "E"
-ALL: Final = "g$lshzxetd"  # what "A" stands for
+ALL: Final = "g$lshzxetd"  # the meaning of "A"
 _KINDS: Final = {
     "g": "del rename_from rename_to move_from move_to copy_to restore expire persist sortstore",
     "$": "set append setrange incrby incrbyfloat",

@@ -52,7 +52,7 @@ class Party(Protocol):
     watch: "Watch | None"  # what its next transaction depends on
     blocked: "Blocked | None"  # it waits for something to be under a key
     tracking: Tracking | None
-    notices: list[bytes]  # what it is told once its command's reply is complete
+    notices: list[bytes]  # sent once its command's reply is complete
 
     @property
     def everyone(self) -> Mapping[int, "Party"]:
@@ -83,7 +83,7 @@ class Blocked:
         ``alone``: runs the remaining steps while no other client uses keys.
         """
         self.client = client
-        self.kind = kind  # what it waits for; anything else under a key is nothing
+        self.kind = kind  # the expected type; other values do not count
         self.places = dict.fromkeys(places)
         self.attempt = attempt
         self.alone = alone

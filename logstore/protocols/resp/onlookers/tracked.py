@@ -22,11 +22,11 @@ class Tracked:
 
     def __init__(self) -> None:
         self.acting: Party | None = None  # whose command is carried out
-        self.everyone: Mapping[int, Party] = {}  # who is connected, by number
-        self.items_count = 0  # keys, once for each who has a copy, or had one and is gone
+        self.everyone: Mapping[int, Party] = {}  # connected clients, by number
+        self.items_count = 0  # keys, once per client that has or had a copy
         self._readers: dict[bytes, dict[int, None]] = {}  # the numbers of clients
         self._prefixes: dict[bytes, dict[Party, None]] = {}
-        self._changed: dict[bytes, dict[Party | None, None]] = {}  # and by whom
+        self._changed: dict[bytes, dict[Party | None, None]] = {}  # and the client that changed it
         self._gone: dict[Party, dict[bytes, None]] = {}  # what each is to be told of
 
     def __bool__(self) -> bool:

@@ -16,7 +16,7 @@ TIMED_OUT: Final = object()
 AT_ONCE: Final = 2000  # elements that are taken in one go, as of other commands
 
 
-# With what is called at its end: with what comes of it, or the LogstoreError that came instead.
+# Called at the end with the result, or with the LogstoreError instead.
 InParts = Callable[[Steps, GoOn], object]
 
 
@@ -30,7 +30,7 @@ class Waiting:
         """
         self._less = less
         self._in_parts = in_parts
-        self.ready: dict[Place, None] = {}  # where something has changed that somebody waits for
+        self.ready: dict[Place, None] = {}  # changed keys that clients wait for
         self._at: dict[Place, dict[Blocked, None]] = {}
         self._count = 0
 

@@ -12,7 +12,7 @@ from logstore.protocols.resp.scripts.program import canonical, program_id, sha_o
 from logstore.protocols.resp.scripts.values import Value
 from logstore.protocols.resp.wrong import Wrong
 
-LOADED_MAX: Final = 1000  # scripts; those that were not used for long go first
+LOADED_MAX: Final = 1000  # scripts; the least recently used go first
 FASTAPI_CACHE: Final = "fastapi-cache"
 NAMES: Final = sorted(
     {FASTAPI_CACHE, *(name.strip() for it in KNOWN for name in it.of.split(","))}, key=str.lower
@@ -21,7 +21,7 @@ UNKNOWN: Final = (
     "this server runs no Lua; it knows the scripts of "
     f"{', '.join(NAMES[:-1])} and {NAMES[-1]}, and this is none of them"
 )
-# It puts the namespace into the text.
+# This library writes the namespace into the script's text.
 _CLEAR_NAMESPACE: Final = re.compile(
     rb'for i , name in ipairs \( redis \. call \( "keys" , "([^"\\]*:\*)" \) \) do '
     rb'redis \. call \( "del" , name \) end',
