@@ -39,7 +39,7 @@ from logstore.records.crc import crc32c
 from logstore.records.encode import recode
 
 MAGIC_AT = 16
-NO_TIMESTAMP: Final = -1  # of a record without one (KIP-32): no limit holds for it
+NO_TIMESTAMP: Final = -1  # a record without a timestamp (KIP-32): no limit applies
 
 # What a glance may cost, in records of the slow kind (0.5 us): 12 ms, in which others wait.
 GLANCE_MAX: Final = 24_576
@@ -149,7 +149,7 @@ def glance(rules: Rules, batch: Batch, now_ms: int, cost_max: int) -> Glance:
     """
     cost = _OF_A_BATCH + batch.record_count
     if rules.settings.deduplication_header:
-        if batch.compression:  # what is left of it may have to be compressed again
+        if batch.compression:  # the rest may have to be compressed again
             return Glance(None, _OF_A_BATCH)
         cost += _COST_OF_ID * batch.record_count
     size = batch.size - HEADER_BYTES

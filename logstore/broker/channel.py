@@ -42,9 +42,9 @@ FEW: Final = 8  # receivers: they are served faster than the loop turns
 ALONE_TURNS: Final = 16  # before it is looked again whether others publish, too
 FEW_NAMES: Final = 1000  # of a subscriber: of more it costs less to forget all routes
 SENDS_AT_ONCE: Final = 1000  # in a turn, at some 6 us each; the other receivers wait for the next
-TOGETHER_MAX: Final = 10_000  # receivers of a turn's channels, to be looked through for who shares
+TOGETHER_MAX: Final = 10_000  # receivers of a turn's channels, searched for shared ones
 ROUTES_MAX: Final = 16_384  # remembered; names that are published to may be without number
-ROUTE_RECEIVERS_MAX: Final = 1 << 20  # of all of them together: 8 MB, where each has thousands
+ROUTE_RECEIVERS_MAX: Final = 1 << 20  # of all routes together: 8 MB, if each has thousands
 SEARCHES_MAX: Final = 3  # for one message; what comes all the while is asked at once then
 TALLIES_MAX: Final = 16_384  # likewise; beyond, all begin anew
 
@@ -68,9 +68,9 @@ class Channels:
         self.names = Roster()
         self.patterns = Roster()
         self.apart = Roster()
-        self.tallies: dict[bytes, Tally] = {}  # by channel, of those that somebody listens to
+        self.tallies: dict[bytes, Tally] = {}  # by channel, for channels with subscribers
         self.given_out = 0  # messages, once for each that got them
-        self._closed: Closed | None = None  # what who publishes is told
+        self._closed: Closed | None = None  # the error for publishers
         self._histories: Histories | None = None
         self._soon: Soon | None = None  # None: a turn ends at once
         self._index = PatternIndex()
@@ -81,8 +81,8 @@ class Channels:
         # Channels of routes, by what stands before the first slash; while there is anyone beside.
         self._levels: dict[bytes, dict[bytes, None]] = {}
         self._in_levels = 0
-        self.came: Callable[[], object] | None = None  # told that the first who listens is coming
-        # Told of what is published here, but not by who passes it on from there.
+        self.came: Callable[[], object] | None = None  # called before the first subscriber comes
+        # Called with messages that are published here, except those that it has itself passed on.
         self.onward: Callable[[bytes, Sequence[bytes]], object] | None = None
         # Likewise, for other nodes; of channels apart, too.
         self.abroad: Callable[[bytes, Sequence[bytes]], object] | None = None
@@ -588,7 +588,7 @@ class Channels:
             self.put(self.route(channel), [payload], nothing)
         assert not nothing
         self._flush_turn()
-        while self._woken and not self._under_way:  # else those are handed out first
+        while self._woken and not self._under_way:  # otherwise those are delivered first
             # Others may add to it meanwhile, so it is never exchanged for an empty one.
             for history in {self._woken.popleft(): None for _ in range(len(self._woken))}:
                 self._hand_on(history)
@@ -606,7 +606,7 @@ class Channels:
                 history.skip()
                 return
             records = history.pull()
-        except LogstoreError as error:  # damaged: whoever reads it by itself is told, too
+        except LogstoreError as error:  # damaged: a reader of its own gets the error too
             _log.warning("channel %s: its subscribers get no more: %s", history.name, error)
             return
         if not records:

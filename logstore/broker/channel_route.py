@@ -42,12 +42,12 @@ class Tally:
 class Route:
     """The receivers of one channel's messages, valid until a subscriber comes or goes."""
 
-    receivers: int = 0  # one who listens by name and by pattern counts twice
+    receivers: int = 0  # a subscriber by name and by pattern counts twice
     views: list[View] = field(default_factory=list)
     history: History | None = None
     tally: Tally = field(default_factory=Tally)
-    beside: "Route | None" = None  # of a channel with a history: who gets it past that
-    acked: "Route | None" = None  # who gets what is to be acknowledged; None: as all else
+    beside: "Route | None" = None  # receivers that bypass the channel's history
+    acked: "Route | None" = None  # receivers of QoS 1 and 2; None: the same
     beyond: Any = None  # as Others.beyond
 
 

@@ -26,7 +26,7 @@ from logstore.errors import (
 from logstore.log import Log, TopicPartition
 from logstore.records.record import Record
 
-UNSETTLED_S: Final = 0.05  # how often a consumer looks whether others have given up for it
+UNSETTLED_S: Final = 0.05  # how often to check if others have revoked
 
 
 class Membership(Protocol):
@@ -75,7 +75,7 @@ class _Chunk:
         self.place = place
         self.begin, self.end = begin, end  # offsets; control records may lie between
         self._records = records
-        self.left = iter(records)  # what was not handed out yet
+        self.left = iter(records)  # the records not returned yet
         self._unread = 0  # what never will be
 
     @property
@@ -98,7 +98,7 @@ class _Reading(NamedTuple):
     """The undecoded rest of one read of a partition."""
 
     place: TopicPartition
-    at: int  # what is to come of it begins here
+    at: int  # the next record begins here
     chunks: Iterator[Chunk]
 
 
@@ -150,17 +150,17 @@ class Consumer:
         self._membership = membership
         self._auto_commit = auto_commit
         self._flush = flush
-        self._lost: Failed | None = None  # output that may have been made of what is done
+        self._lost: Failed | None = None  # lost output of records that are done
         self._follow = follow
         self._fetching = False  # something was asked for that is not here yet
         self._lock = threading.Lock()
         self._committing = threading.Lock()  # an older commit must not overtake a newer one
         self._awake: Awake = chores.awake()
         self._watches: dict[TopicPartition, Callable[[], None]] = {}
-        # At the latest when nobody has the consumer any more: the logs live longer.
+        # At the latest when the consumer is garbage-collected: the logs live longer.
         self._stop_watching = weakref.finalize(self, _call_all, self._watches)
         self._watch(logs)
-        self._leaving: set[TopicPartition] = set()  # to be given up when what was read is done
+        self._leaving: set[TopicPartition] = set()  # to be revoked when returned records are done
         self._closed = False
         self._failure: LogstoreError | None = None
         self._committer: Chore | None = None
@@ -480,7 +480,7 @@ class Consumer:
         with self._lock:
             if self._chunk is not None and self._chunk.place in self._done:
                 self._done[self._chunk.place] = self._chunk.after(self._chunk.handed)
-        self._lost = None  # on demand: whoever asks has heard of it
+        self._lost = None  # on demand: the caller knows of it
         self._commit(last_done=True, metadata=metadata)
 
     @property
@@ -543,7 +543,7 @@ class Consumer:
             }
             if not moved:
                 return
-            # After the look at what is done: what was made of it was sent before that.
+            # After looking at what is done: output made from it was sent before that.
             self._flush()
             if self._lost is not None:
                 raise self._lost
@@ -572,7 +572,7 @@ class Consumer:
         try:
             self._commit_what_is_done(last_done=False)
         except Fenced:
-            pass  # the membership notices, too, and joins anew
+            pass  # the membership notices too, and joins again
         except LogstoreError as error:
             self.fail(error)
             return False

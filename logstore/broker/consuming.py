@@ -64,7 +64,7 @@ class Wish(NamedTuple):
         log = isolated(log, self.isolation)
         if self.end is None:
             return log
-        at_damage = self.on_damage != "stop"  # else it is told of what can't be read
+        at_damage = self.on_damage != "stop"  # otherwise damage is reported
         return EndedLog(log, end_of(log, self.end, damaged=at_damage))
 
     def positions(
@@ -74,7 +74,7 @@ class Wish(NamedTuple):
         return {
             place: self._committed(log, committed[place])
             if place in committed
-            else start_of(log, place, self.start, damaged=True)  # who reads on from there is told
+            else start_of(log, place, self.start, damaged=True)  # the reader there gets the error
             for place, log in logs.items()
         }
 
@@ -103,7 +103,7 @@ class Consuming:
 
     def consumer(self, wish: Wish, chores: Chores = OWN_THREADS) -> Consumer:
         """As Store.consumer."""
-        wish.check()  # what is wrong is refused before a group is joined
+        wish.check()  # refuse errors before joining a group
         topics = self._topics()
         logs: dict[TopicPartition, Log] = {}
         for name in wish.topics:

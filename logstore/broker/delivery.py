@@ -119,7 +119,7 @@ class Mover:
         while more:
             entries, more = self._waits.page(self._key, first, PAGE)
             for entry in entries:
-                # What the log has lost may stand at these offsets no more, or something else may.
+                # If the log has lost its end, these offsets may be missing or hold other records.
                 if self.source.start <= entry.offset < self._mark:
                     include(self._bits, entry.offset, 1)
                 else:
@@ -233,7 +233,7 @@ class Mover:
             found = records_at(self.source, [it.offset for it in some])
             for entry in some:
                 if entry.offset not in found:
-                    gone.append(entry)  # somebody has deleted it
+                    gone.append(entry)  # it was deleted
                     continue
                 record = found[entry.offset]
                 if record is None:

@@ -34,7 +34,7 @@ NAME_BYTES: Final = 256 << 10  # of its channel's name, which there is room for 
 OWN_MAX: Final = 1000  # batches of a log that are remembered
 FROM: Final = "from"  # the header that names the node
 APART: Final = "apart"  # that of a channel apart (``Channels``)
-MADE: Final = "made"  # that of what was made: it is no message
+MADE: Final = "made"  # marks an announcement: it is no message
 
 log: Final = logging.getLogger("logstore.channels")
 
@@ -94,7 +94,7 @@ class FanOut:
         if channel.startswith(EVENTS):
             return
         if not apart and channel.isascii() and self._channels.keeps_history(channel.decode()):
-            return  # that goes by its topic
+            return  # its topic carries those
         now_ms, headers = self._clock(), self._headers[apart]
         most = MESSAGE_BYTES_MAX - max(0, len(channel) - NAME_BYTES)
         out = self._out.setdefault(self._number(channel), [])

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from logstore.errors import LogstoreError
 
-FRESH_S: Final = 2.0  # who asks may be told what was looked up so long ago,
+FRESH_S: Final = 2.0  # a result may be as old as this,
 SHARE: Final = 50  # or so many times as long as the look has taken,
 OLD_S: Final = 20.0  # and no longer
 

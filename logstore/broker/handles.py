@@ -24,11 +24,11 @@ class Handles:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        # A producer that nobody has any more may still have gathered records: they are not lost.
+        # A producer without references may still have gathered records: they are not lost.
         self._producers: set[Producer] = set()
         self._consumers: weakref.WeakSet[Consumer] = weakref.WeakSet()
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
-        self._lock = threading.RLock()  # who is to be closed, and whether the store is
+        self._lock = threading.RLock()  # guards the handles, and whether the store is closed
         self._closed = False
         self._forked: Forked | None = None
 

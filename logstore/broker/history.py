@@ -39,7 +39,7 @@ from logstore.settings import ChannelRule
 EVENTS: Final = b"__logstore__:"
 _INTERNAL: Final = frozenset(name.encode() for name in INTERNAL_TOPICS)
 PULL_BYTES: Final = 1 << 20  # handed out before others have their turn
-# A segment goes as a whole: four of them make an hour's history an hour and a quarter.
+# Whole segments are deleted: with four, an hour's history keeps up to an hour and a quarter.
 SEGMENTS: Final = 4
 SEGMENT_MS_MIN: Final = 60_000
 # A record that is larger, decompressed, is not handed out: it would be in memory several times.
@@ -288,7 +288,7 @@ class Histories:
     def look(self) -> None:
         """Learn which topics exist: clients of other doors may have created some."""
         for name in self._topics.names():
-            with suppress(Damaged, Failed):  # whoever uses that one is told
+            with suppress(Damaged, Failed):  # a user of that one gets the error
                 self.find(name.encode())
 
     def close(self) -> None:

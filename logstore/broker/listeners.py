@@ -52,9 +52,9 @@ class Others(NamedTuple):
     """The receivers of a channel's messages besides subscribers to names and patterns."""
 
     listening: Sequence[tuple[Form, Receiver]]
-    # Those of them that get so, too, what is to be acknowledged; None: all.
+    # Those that also get messages of QoS 1 and 2 in this way; None: all.
     quiet: Sequence[tuple[Form, Receiver]] | None = None
-    beyond: Any = None  # theirs: what else becomes of such messages
+    beyond: Any = None  # the other targets of such messages
 
 
 class Beside(Protocol):

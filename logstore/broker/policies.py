@@ -202,8 +202,8 @@ _CHECKED_TOO: Final[Mapping[str, _Setting]] = {
     "max-in-memory-bytes": _Setting(_number(), "maximum memory in bytes"),
 }
 
-# A policy with a setting that a type of queue does not have is not for queues of that type, as a
-# whole: so the one below it counts (rabbit_queue_type:is_policy_applicable).
+# A policy with a setting that a type of queue lacks does not apply to that type at all: the policy
+# of the next lower priority applies (rabbit_queue_type:is_policy_applicable).
 _HA: Final = frozenset(it for it in WITHOUT_EFFECT if it.startswith("ha-"))
 _OF_STREAMS: Final = frozenset({"max-age", "stream-max-segment-size-bytes", "initial-cluster-size"})
 NOT_OF: Final[Mapping[str, frozenset[str]]] = {
@@ -240,7 +240,7 @@ def _check_frame(policy: Policy) -> None:
     if isinstance(priority, bool) or not isinstance(priority, int | float):
         fault = f"priority should be a number, actually was {erlang(priority)}"
         raise InvalidPolicy(name, f"priority {shown(priority)} is not a number", fault)
-    if not -NUMBER_MAX <= priority <= NUMBER_MAX:  # also what is no number at all
+    if not -NUMBER_MAX <= priority <= NUMBER_MAX:  # also NaN
         raise InvalidPolicy(name, "priority is too large; use a smaller one", "priority too large")
     if not isinstance(pattern, str):
         fault = f"pattern should be a binary but was {erlang(pattern)}"

@@ -306,7 +306,7 @@ class _Gathered:
             columns = Columns(*(list(chain(*column)) for column in zip(*self._parts, strict=True)))
         count = columns.messages
         step = max(count * bytes_max // max(self.bytes, 1), 1)
-        if step * 3 >= count * 2:  # a last part of less than half is no part of its own
+        if step * 3 >= count * 2:  # a last part below half a step is merged
             step = count
         for begin in range(0, count, step):
             yield columns.part(begin, min(begin + step, count)) if step < count else columns

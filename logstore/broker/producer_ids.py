@@ -14,7 +14,7 @@ from logstore.errors import Failed
 from logstore.records.batch import NUMBERED_PRODUCER
 
 # Ids of the server's own: plain numbers that were never given.
-DELIVERIES: Final = 2**32 - 2  # of what is moved when it is due (``delivery.py``)
+DELIVERIES: Final = 2**32 - 2  # of delayed records that are moved (``delivery.py``)
 OWN: Final = frozenset((NUMBERED_PRODUCER, DELIVERIES))
 CHECK_BITS: Final = 32  # a guess is right once in 4 billion
 NUMBER_MAX: Final = 2**31 - 2  # an id is a positive number of 64 bits

@@ -96,7 +96,7 @@ def in_order(
         if due and (full or (speed and due_at > clock())):
             yield due
             due, size = [], 0
-        # Looked at anew: the receiver of a list takes its time, too.
+        # Check the clock again: the receiver of a list takes time too.
         if speed and (wait := due_at - clock()) > 0:
             sleep(wait)
         due.append(record)

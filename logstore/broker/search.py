@@ -59,7 +59,7 @@ class _Piece(NamedTuple):
     passed: int  # records that it stands for
     begin: int  # offsets
     end: int
-    least_ms: float  # of what is no record here
+    least_ms: float  # timestamps of the records left out
     most_ms: float
     bytes: int
 

@@ -80,7 +80,7 @@ class Unsafe:
 
         It is called immediately if something has become safe since the last check.
         """
-        for log, upto in list(self._marks.items()):  # whoever is woken may settle some
+        for log, upto in list(self._marks.items()):  # a woken caller may settle some
             if log not in self._watched:
                 self._watched[log] = log.watch(wake)
                 if log.done >= upto:

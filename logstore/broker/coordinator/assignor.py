@@ -153,7 +153,7 @@ def _uniform_general(
             if place not in owner and place in takers and members[member].takes(place):
                 owner[place] = member
                 assignment[member].add(place)
-    # Those that few can take first: the others can still make up for it.
+    # Partitions with few possible takers first: the others can still even out the shares.
     for place in sorted(takers.keys() - owner.keys(), key=lambda it: (len(takers[it]), it)):
         owner[place] = min(takers[place], key=lambda name: len(assignment[name]))
         assignment[owner[place]].add(place)

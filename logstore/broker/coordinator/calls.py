@@ -9,7 +9,7 @@ from logstore.broker.coordinator.refusal import GroupError
 from logstore.kept.groups import OffsetToCommit
 from logstore.log import TopicPartition
 
-SIMPLE: Final = -1  # the generation of who commits without being a member
+SIMPLE: Final = -1  # the generation of a commit by a non-member
 LEAVE, LEAVE_STATIC = -1, -2  # epochs that say good-bye (KIP-848); a static member comes back
 
 
@@ -113,7 +113,7 @@ class Leaver:
 class Sight:
     """The topics that a member may see; it is assigned no others."""
 
-    key: tuple[object, ...]  # who has an equal one sees the same
+    key: tuple[object, ...]  # members with equal keys see the same topics
     sees: Callable[[str], bool] = field(compare=False)
 
 

@@ -29,17 +29,17 @@ class Event(Enum):
     """What moves a group from one state to another."""
 
     UNSETTLED = auto()  # a member has come or gone, or does not join or sync in its time
-    JOINED = auto()  # all who are waited for have joined
-    DESERTED = auto()  # nobody is left to join
+    JOINED = auto()  # all awaited members have joined
+    DESERTED = auto()  # no member is left
     ASSIGNED = auto()  # what the leader has assigned is kept
     DISSOLVED = auto()  # its members are told to go elsewhere
 
 
-# What is not here can't happen: looking it up raises KeyError.
+# Other transitions cannot happen: looking one up raises KeyError.
 TRANSITIONS: Final = {
     State.EMPTY: {Event.UNSETTLED: State.PREPARING, Event.DISSOLVED: State.EMPTY},
     State.PREPARING: {
-        Event.UNSETTLED: State.PREPARING,  # its last generation could not be kept: wait anew
+        Event.UNSETTLED: State.PREPARING,  # its generation could not be stored: wait again
         Event.JOINED: State.COMPLETING,
         Event.DESERTED: State.EMPTY,
         Event.DISSOLVED: State.EMPTY,
@@ -127,7 +127,7 @@ class Member:
         return MEMBER_HELD_BYTES + self.said_bytes + len(self.assignment)
 
     def metadata(self, protocol: str | None) -> bytes:
-        for name, data in self.protocols:  # no generator: a group asks for it of thousands
+        for name, data in self.protocols:  # no generator: a group calls this for thousands
             if name == protocol:
                 return data
         return b""

@@ -116,7 +116,7 @@ class ConsumerGroup:
         """Return the joining member, which owns no partitions, whatever it owned before."""
         holder = self._static(beat.client.instance_id)
         if holder is not None and holder.id != beat.member_id:
-            # One of the classic protocol never says that it goes: whoever comes back replaces it.
+            # A classic member never announces that it leaves: a returning one replaces it.
             if holder.epoch != LEAVE_STATIC and holder.classic is None:
                 raise Refusal(
                     GroupError.UNRELEASED_INSTANCE_ID,
@@ -358,7 +358,7 @@ class ConsumerGroup:
         if member.state == "stable" and member.epoch == self.head.target_epoch:
             return
         if member.state == "unrevoked" and (owned is None or owned & member.revoking):
-            return  # it has not given up yet what it was told to
+            return  # it has not revoked its partitions yet
         kept = member.assigned & member.target
         giving_up = member.assigned - member.target
         if giving_up and (owned is None or owned & giving_up):

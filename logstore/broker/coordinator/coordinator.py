@@ -111,7 +111,7 @@ class Coordinator:
         self._patterns = Patterns(names)
         self._speech = speech
         self._new_id = new_id
-        # Groups whose offsets have changed, for who wants to know; None: nobody does.
+        # Groups whose offsets have changed, for a caller that collects them; None: no one does.
         self.stirred: set[str] | None = None
         # What is pending in transactions; None: there are none.
         self.undecided: Undecided | None = None
@@ -291,7 +291,7 @@ class Coordinator:
         """Find the topics that match; slow if there are many topics. From any thread."""
         try:
             self._patterns.topics(pattern)
-        except Refusal:  # who is to be told is told when the heartbeat comes
+        except Refusal:  # the member gets the error at its heartbeat
             return
 
     def topics_changed(self) -> None:
@@ -555,7 +555,7 @@ class Coordinator:
         if isinstance(group, ConsumerGroup):
             return {topic for topic in topics if group.subscribes(topic)}
         told = [self._speech.subscription(metadata) for metadata in group.metadata()]
-        if None in told:  # nobody can say which
+        if None in told:  # it is unknown which
             return topics
         return {topic for it in told if it is not None for topic in it.topics}.intersection(topics)
 
@@ -633,7 +633,7 @@ class Coordinator:
 
         def finished(kept: Keeping) -> None:
             if was_pending and isinstance(kept.error, UnknownGroup):
-                reply(Done())  # that was all that there was of it
+                reply(Done())  # the group had nothing else
                 return
             told = None if kept.error is None else meaning(kept.error, GroupError.NON_EMPTY_GROUP)
             reply(Done(told, "" if kept.error is None else str(kept.error)))
@@ -642,7 +642,7 @@ class Coordinator:
             try:
                 if error is not None:
                     raise Refusal(error)
-                self._check_idle(group, now_ms)  # somebody may have joined meanwhile
+                self._check_idle(group, now_ms)  # a member may have joined meanwhile
             except Refusal as it:
                 reply(Done(it.error, it.message))
             else:
@@ -787,7 +787,7 @@ class Coordinator:
         matching = self._patterns.topics
         group = ConsumerGroup(name, self._consumer_limits, self._topics, head, matching=matching)
         self._groups[name] = group
-        self._saves.owe(name)  # what was kept of another kind has to go
+        self._saves.owe(name)  # rows of another kind must go
         return group
 
     # From one protocol to the other
@@ -822,7 +822,7 @@ class Coordinator:
         classic = self._groups[group.name]
         assert isinstance(classic, ClassicGroup)
         self._groups[group.name] = group
-        self._saves.owe(group.name)  # all of it is to be kept, in place of what was
+        self._saves.owe(group.name)  # store all of it, replacing the old rows
         classic.dissolve()
 
     def _went_back(

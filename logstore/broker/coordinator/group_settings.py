@@ -48,7 +48,7 @@ class GroupSettingsTable:
         """
         self._config = config
         self._keep = keep
-        self._lock = threading.Lock()  # of those who change something
+        self._lock = threading.Lock()  # for changes
         self._default = config.group({})
         self._given: dict[str, Given] = {}
         self._effective: dict[str, GroupSettings] = {}

@@ -177,7 +177,7 @@ class ShareGroup:
         self._view.forget(member.id)
         self.changed.add(member.id)
         self._bump()
-        if not self.members:  # nobody is there who would have a target made
+        if not self.members:  # no member is there to have a target made for
             self.head.facts, self.head.target_epoch = {}, self.head.epoch
 
     def tick(self, now_ms: int) -> None:

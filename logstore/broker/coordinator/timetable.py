@@ -11,7 +11,7 @@ class Timetable:
         """``told(at_ms)`` is called when the earliest time becomes earlier."""
         self._told = told
         self._heap: list[tuple[int, str]] = []  # a time may be too early, never too late
-        self._at_ms: dict[str, int] = {}  # what counts of it
+        self._at_ms: dict[str, int] = {}  # the valid entries of the heap
 
     def __contains__(self, name: object) -> bool:
         return name in self._at_ms

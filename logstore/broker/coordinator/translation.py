@@ -150,7 +150,7 @@ def to_classic(group: ConsumerGroup, speech: Speech) -> Kept:
         )  # fmt: skip
     shared = set.intersection(*({name for name, _ in it.protocols} for it in members))
     protocol = next(name for name, _ in members[0].protocols if name in shared)
-    # The epoch that was given out last: who has heard of it is in this generation.
+    # The epoch announced last: a member that knows it is in this generation.
     head = KeptHead(
         group.head.target_epoch, CONSUMERS, protocol, members[0].id, synced=True, rejoin=True
     )

@@ -45,7 +45,7 @@ class TopicView:
         self._topics = topics
         self._matching = matching
         self._due_ms: int | None = None  # when topics are looked at again
-        # Of members that were heard of in this process; and what is seen of topics, by sight.
+        # The sight of members that have called this process; and the visible topics, by sight.
         self._sights: dict[str, Sight | None] = {}
         self._seen: dict[tuple[frozenset[str], Sight], frozenset[str]] = {}
 
@@ -70,7 +70,7 @@ class TopicView:
 
         ``known``: the topics that the group last knew.
         """
-        if member.id not in self._sights:  # the process began anew: as it was
+        if member.id not in self._sights:  # the process has restarted: as before
             matching = self._matching(member.regex) if member.regex else frozenset()
             return (member.topics - member.unseen) | matching.intersection(known)
         sight = self._sights[member.id]

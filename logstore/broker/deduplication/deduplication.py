@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from logstore.clock import now_ms
 from logstore.settings import TopicSettings
 
-if TYPE_CHECKING:  # few stores have any of it
+if TYPE_CHECKING:  # few stores use deduplication
     from logstore.broker.deduplication.present import Present
     from logstore.broker.deduplication.repeats import Repeats
     from logstore.broker.deduplication.room import Room

@@ -19,7 +19,7 @@ from logstore.broker.deduplication.window import CHUNK, FOREVER, Held
 from logstore.errors import CorruptStore
 
 NONE: Final = -1
-LOOKED_AT: Final = 2  # with each id that comes: more than come, so that memory goes by what counts
+LOOKED_AT: Final = 2  # per new id; above 1, so that expired ids do not pile up
 _NUMBER_BYTES: Final = 8
 
 
@@ -174,7 +174,7 @@ class Present(Held):
     def _all(self, chunks: Sequence[int]) -> Iterator[int]:
         for key in chunks:
             if key in self._chunks:
-                # From the end: what is packed meanwhile only comes nearer to the beginning.
+                # From the end: packing meanwhile only moves entries toward the beginning.
                 yield from range(
                     key * CHUNK + len(self._chunks[key].offsets) - 1, key * CHUNK - 1, -1
                 )

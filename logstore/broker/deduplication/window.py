@@ -135,7 +135,7 @@ class Window(Held):
         chunk = self._chunks[0]
         at = self._gone - chunk.first
         it = bytes(chunk.ids[at * ID_BYTES : (at + 1) * ID_BYTES])
-        if self._until.get(it) == chunk.untils[at]:  # else it has come again since
+        if self._until.get(it) == chunk.untils[at]:  # otherwise it has come again since
             del self._until[it]
         self._gone += 1
         if at + 1 == CHUNK:

@@ -40,11 +40,11 @@ class Collection:
     kind: ClassVar[Kind]
 
     def __init__(self) -> None:
-        self.version = 0  # 0: nothing of it is written yet
+        self.version = 0  # 0: it is not written yet
         self.held_bytes = COLLECTION_BYTES  # about what it takes in memory
         self.counted_bytes = 0  # what of these its keyspace knows of
         self.before: Before = {}  # of what has changed, and was not taken to be written
-        self.covered: Before | None = None  # the one that is taken back if it can't be written
+        self.covered: Before | None = None  # the state to restore if it cannot be written
 
     def __len__(self) -> int:
         raise NotImplementedError

@@ -35,7 +35,7 @@ class Eviction:
     ) -> None:
         self.bytes_max = 0  # no limit
         self.policy = "noeviction"
-        self.noted = ""  # "lru", "lfu": what is noted; "": nothing
+        self.noted = ""  # notes for "lru" or "lfu"; "": none
         self._spaces = spaces
         self._clock = clock
         self._chance = chance
@@ -131,7 +131,7 @@ class Eviction:
             if not self._volatile or key in space.deadlines:
                 found += 1
                 yield key
-        if not found:  # few of them expire: the first of those
+        if not found:  # few keys expire: take the first of them
             yield from islice(space.deadlines, count)
 
     @property

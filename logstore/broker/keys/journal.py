@@ -31,9 +31,9 @@ from logstore.records.batch import Batch
 from logstore.records.encode import encode_columns
 from logstore.slices import GoOn, Steps
 
-# Of records: a batch is one write, and one read of whoever reads the topic, who takes no more than
-# twice as much of it. What a command in steps or a transaction has changed is not cut, so that a
-# power cut leaves no half of it: more is refused.
+# Of records: a batch is one write, and one read of a consumer, which accepts at most twice as much.
+# The changes of a command in steps or of a transaction are not divided, so that a power cut never
+# leaves half of them: larger ones are refused.
 NO_TURN: Final = 0
 BATCH_BYTES: Final = 128 << 20
 GONE_STEP: Final = 1000  # elements of collections that are gone, in a turn
@@ -50,7 +50,7 @@ class Bounds(NamedTuple):
 
     batch_bytes: int
     row_bytes: int = 0  # that a row is taken to need beside its key and value
-    alone: bool = False  # a row that is more than a batch may go alone, in one of its own
+    alone: bool = False  # a row above the batch size may go in its own batch
 
 
 ON_DISK: Final = Bounds(BATCH_BYTES, alone=True)
@@ -124,11 +124,11 @@ class Journal:
         self.log: Log | None = None
         self.turn = 1  # whose changes are being made
         self.done = 0  # turns, up to this one, whose changes are safe
-        self.whole = False  # what this turn has changed is to be one batch
+        self.whole = False  # this turn's changes must be one batch
         self.moved = False  # it is another database than when this turn began
         self.places: bytes | None = None  # the last one that is there is said by these records
         self.extra: dict[bytes, bytes | None] = {}  # records of no key, to be written
-        self.held: Held | None = None  # what is written before anything else is
+        self.held: Held | None = None  # the part that must be written first
         self.owed: dict[bytes, None] = {}  # records here of batches that others hold
         self._open_log = open_log
         self._soon = soon
@@ -136,11 +136,11 @@ class Journal:
         self._lost = lost
         self._told_open = opened
         self.bounds = ON_DISK if bounds is None else bounds
-        self.appended_bytes = 0  # since the log was written anew
+        self.appended_bytes = 0  # since the log was rewritten
         # Told that only the first of several batches could be appended.
         self.halved: Callable[[], object] = lambda: None
         self._opening = False
-        self._openers: list[GoOn] = []  # those who wait for that
+        self._openers: list[GoOn] = []  # callers that wait for the opening
         self._gathered: Gathered | None = None
         self._written: deque[Written] = deque()
         self._watchers: dict[object, tuple[int, Wake]] = {}
@@ -172,7 +172,7 @@ class Journal:
     def watch(self, wake: Wake) -> Wake:
         """As Syncing.watch."""
         key = object()
-        # Where this turn has changed nothing, what is waited for was written before.
+        # If this turn has no changes, an earlier turn has written what is waited for.
         self._watchers[key] = self.turn if self.keyspace.must else self.turn - 1, wake
         return cast("Wake", partial(self._watchers.pop, key, None))
 
@@ -259,7 +259,7 @@ class Journal:
         gathered, self._gathered = self._gathered, None
         listed += rows(keyspace, changes.dirty) if gathered is None else gathered.rows
         if keyspace.gone and self.whole and changes.flushed is None:
-            keyspace.stir()  # no part of what is written as one, which they may be too long for
+            keyspace.stir()  # they could make an atomic batch too long
         elif keyspace.gone:
             listed += self._gone(unwritten=changes.flushed is not None)
         if changes.flushed is not None:
@@ -359,14 +359,14 @@ class Journal:
             self.keyspace.graves.append(changes.flushed.contents)
         if not self._written:
             self.done = turn
-            self._wake()  # what was changed and changed back is nothing to be written
+            self._wake()  # a change that was undone needs no write
 
     def _settle(self, part: Part, log: Log, first: int, mark: int) -> None:
         """Discard the values that this part has replaced."""
         keyspace, changes = self.keyspace, part.changes
         if changes.flushed is not None:
             keyspace.graves.append(changes.flushed.contents)
-            if not self.owed:  # else they are before it, and somebody may need them yet
+            if not self.owed:  # otherwise another log may still need them
                 self._work(partial(_trim, log, first, mark), lambda _: None)
         for value in replaced(keyspace, changes.dirty):
             keyspace.let_go(value)
@@ -539,7 +539,7 @@ class Journal:
     def open_now(self) -> None:
         """Open the log if there are changes to write. May take long."""
         if self.log is None and (self.changed or self.held is not None):
-            opened = self._opened()  # under ``everysec`` it has been answered
+            opened = self._opened()  # with ``everysec`` it is already acknowledged
             if not isinstance(opened, LogstoreError):
                 self.use(opened)
 

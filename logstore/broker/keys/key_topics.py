@@ -15,8 +15,8 @@ from logstore.records.decode import decode
 from logstore.records.record import Record
 
 READ_BYTES: Final = 4 << 20  # of the log at a time
-SYNC_MS: Final = 1000  # at the latest, of what nobody waits for
-# Of a topic when it is made. Small segments: what is sealed can be compacted.
+SYNC_MS: Final = 1000  # the latest sync of writes that no one waits for
+# Of a new topic. Small segments, since only sealed ones can be compacted.
 TOPIC_SETTINGS: Final = {
     "cleanup.policy": "compact",
     "segment.bytes": str(64 << 20),

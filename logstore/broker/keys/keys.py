@@ -22,8 +22,8 @@ from logstore.slices import Steps
 
 DATABASES: Final = KEYS_DATABASES
 ROOMY_MIN: Final = 100_000
-AT_ONCE_MS: Final = 1  # between two steps of what is due, where there is more
-# So much changed is enough for a turn, in which it is written: whoever would change more waits.
+AT_ONCE_MS: Final = 1  # between two steps of due work
+# The limit of changes in a turn, at whose end they are written: more changes must wait.
 TURN_BYTES: Final = 8 << 20
 _log: Final = logging.getLogger("logstore.keys")
 
@@ -93,17 +93,17 @@ class Keys:
         self.clock = clock
         self.chance = Random()
         self.failing: str | None = None  # why nothing can be written just now
-        self.damage: str | None = None  # why what is on disk can't be read
+        self.damage: str | None = None  # why the files cannot be read
         # Databases that are not served here, and why.
         self.elsewhere: dict[int, str] = {}
-        self._coming: dict[int, object] = {}  # those that are read, to be served here
-        # Of those that are served here while other processes serve others.
+        self._coming: dict[int, object] = {}  # databases being read, to be served here
+        # Of databases that are served here while other processes serve others.
         self.standings: dict[int, Standing] = {}
         self._sure: dict[int, Callable[[], object]] = {}  # what each of these is to call
         self._doubting: dict[int, dict[Callable[[], object], None]] = {}  # who waits for that
         self._rewriting: dict[int, Rewriting] = {}  # of those that are served here by themselves
-        # Asks the process that serves a database to do something, for one who gets what it says,
-        # or why it says nothing. What it gives back is called when nobody waits for that any more.
+        # Sends a request to the process that serves a database; the callback gets its answer or the
+        # error. The returned function must be called if the answer is no longer wanted.
         self.ask_owner: AskOwner | None = None
         if apart is not None:
             self.elsewhere = {it: f"database {it} is not served yet" for it in range(DATABASES)}
@@ -122,14 +122,14 @@ class Keys:
         self._roomy = ROOMY_MIN
         self.saved_ms = clock()  # when all was asked to be on disk
         self._told = False  # that there is something to be done when the turn ends
-        # What is on disk as one with others, or not at all.
+        # Databases whose changes are written atomically.
         self._one: dict[Keyspace, None] = {}
         self._as_one = AsOne(self.end_turn, self._swap_back, apart=apart is not None)
         self._swaps: list[tuple[int, int]] = []  # that are not written yet
         self._decided: dict[int, list[Owed]] = {}  # by the topic that says so
-        self._aside: dict[Keyspace, None] = {}  # those awake when somebody began to be alone
-        self._alone: object = None  # who does something that nobody else may see half done
-        self._held: dict[Callable[[], object], None] = {}  # those who wait for him
+        self._aside: dict[Keyspace, None] = {}  # databases awake at the begin of exclusive use
+        self._alone: object = None  # the client with exclusive use
+        self._held: dict[Callable[[], object], None] = {}  # clients that wait for its end
         self._overdue = False  # something has come due meanwhile
         self._late: list[tuple[Journal, LogstoreError | None]] = []  # logs that were opened
         self.databases = [
@@ -143,7 +143,7 @@ class Keys:
             )
             for it in self.databases
         ]  # fmt: skip
-        self._zero = self.journals[0]  # the one of the first topic, which says who is where
+        self._zero = self.journals[0]  # of the first topic, which has the places of all
         there = [it for it in range(DATABASES) if logs.is_there(it)]
         self._loading = len(there)
         for number in there:
@@ -506,7 +506,7 @@ class Keys:
         return True
 
     def _is_lost(self, journal: Journal, turn: int, error: LogstoreError) -> None:
-        if not isinstance(error, Refused):  # else more was asked for than is written as one
+        if not isinstance(error, Refused):  # otherwise it is too large to be atomic
             if self.failing is None:
                 _log.error("keys can't be written: %s", error)
             self.failing = str(error)

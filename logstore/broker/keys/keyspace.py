@@ -15,8 +15,9 @@ from logstore.broker.keys.expiry import Expiry
 from logstore.broker.keys.levels import Level, Levels
 from logstore.broker.keys.order import Order
 
-# What a key takes beside its own bytes and the value's: two objects, and a slot in the dictionary
-# and in the order; of one that expires, a slot in another, a number, and where it is filed.
+# What a key takes besides its own bytes and the value's: two objects, and a slot in the dictionary
+# and in the order. A key that expires also takes a slot in another dictionary, a number, and an
+# entry in the expiry.
 KEY_BYTES: Final = 180
 DEADLINE_BYTES: Final = 110
 SAMPLES: Final = 100  # that stand for all where an average is shown
@@ -88,7 +89,7 @@ class Changes(NamedTuple):
     dirty: dict[bytes, Before]
     undo: list[Undo]
     flushed: Flushed | None  # before all else
-    must: bool  # some of it is to be synced before it is answered
+    must: bool  # some change must be synced before its answer
 
 
 def size_of(value: object) -> int:
@@ -114,23 +115,23 @@ class Keyspace:
         self.clock = clock
         self.levels = levels
         self.begun = begun
-        self.awake = False  # ``begun`` was called; set back by who is told
+        self.awake = False  # ``begun`` was called; reset by the callee
         # Told of each change: the database, the key, and what was done, in Redis's words.
         self.told: Callable[[int, bytes, str], object] | None = None
         self.dirty: dict[bytes, Before] = {}  # changed, and not written
         self.undo: list[Undo] = []  # of values that change within
         self.unwritten_bytes = 0  # of strings and whole values that were changed since, about
         self.flushed: Flushed | None = None
-        self.must = False  # something of it is to be synced before it is answered
-        self.stirred = False  # the same; set back by who answers
-        self.graves: list[Contents] = []  # what was flushed, to be let go of by and by
+        self.must = False  # some change must be synced before its answer
+        self.stirred = False  # likewise; reset when answers are sent
+        self.graves: list[Contents] = []  # flushed contents, freed in steps
         self.gone: deque[Gone] = deque()  # no key has them any more; to be let go of, too
         self.version = 0  # the last one that a collection was given
-        # When keys were looked at, or how often, where somebody asks for that: told of each look.
+        # When keys were last used, or how often, if the eviction policy needs that.
         self.looked_at: dict[bytes, int] = {}
         self.touch: Callable[[Keyspace, bytes], object] | None = None
-        # Names that collections were given, while the database is written once more; None: it is
-        # not, or something of it can't be told by that any more.
+        # New names of collections while the database is rewritten; None: it is not being rewritten,
+        # or the names no longer suffice to follow a change.
         self.renamed: list[bytes] | None = None
         self.hits = self.misses = self.expired = self.evicted = 0
         self.put_in(Contents())
@@ -333,7 +334,7 @@ class Keyspace:
             self.stir()
         if key not in self.dirty:
             self.dirty[key] = old, self.deadlines.get(key)
-            if type(old) is bytes:  # which is written as a whole, whatever of it changes
+            if type(old) is bytes:  # a string is always written as a whole
                 self.unwritten_bytes += len(old)
 
     def wrote(self, level: Level) -> None:

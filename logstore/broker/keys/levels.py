@@ -14,7 +14,7 @@ KNOWN_BYTES_MAX: Final = 512  # of such a key
 class Level(IntEnum):
     """How much acknowledged data may be lost, in the words of the setting and of Redis."""
 
-    NONE = 0  # all of it, when the server ends: it is in memory alone
+    NONE = 0  # lost when the server ends: in memory only
     EVERYSEC = 1  # the last second, in a power cut
     TURN = 2  # nothing
 

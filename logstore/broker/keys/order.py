@@ -15,7 +15,7 @@ from typing import Final
 CHUNK: Final = 512  # keys
 SWEEP_EVERY: Final = 64  # keys that go, where there is something to sweep: then one chunk is swept
 GONE_MIN: Final = 2 * CHUNK  # fewer are left where they are
-TRIES: Final = 100  # at random, among places of which no more than half are empty
+TRIES: Final = 100  # random tries; at most half of the places are empty
 
 
 class _Chunk:
@@ -26,7 +26,7 @@ class _Chunk:
     def __init__(self, first: int, keys: list[bytes], numbers: "array[int] | None" = None) -> None:
         self.first = first
         self.keys = keys
-        self.numbers = numbers  # None: each is one more than the one before
+        self.numbers = numbers  # None: they are consecutive
 
     def number(self, at: int) -> int:
         return self.first + at if self.numbers is None else self.numbers[at]
@@ -145,7 +145,7 @@ class Order:
             return None
         for _ in range(TRIES):
             keys = self._chunks[chance.randrange(len(self._chunks))].keys
-            at = chance.randrange(CHUNK)  # a chunk that has more of them is likelier to have it
+            at = chance.randrange(CHUNK)  # fuller chunks are likelier to be hit
             if at < len(keys) and keys[at] not in self._gone:
                 return keys[at]
         return next(key for chunk in self._chunks for key in chunk.keys if key not in self._gone)

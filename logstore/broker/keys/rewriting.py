@@ -86,7 +86,7 @@ class Rewriting:
             return
         try:
             self._beat = self._log.beat()
-        except LogstoreError:  # whoever appends next is told; and it is time still
+        except LogstoreError:  # the next append gets the error; still due
             return
         self._counted, journal.appended_bytes = journal.appended_bytes, 0
         self._keyspace.renamed = []
@@ -100,7 +100,7 @@ class Rewriting:
         """Append some more rows, once the earlier ones are safe."""
         if self._rows is None or self._log.done < self._mark:
             return
-        self._keys.end_turn()  # what was changed is in the log before what stands
+        self._keys.end_turn()  # changes come before the unchanged rows
         if self._keyspace.renamed is None:
             self._break_off()
         elif self._ended:

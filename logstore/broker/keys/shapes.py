@@ -83,7 +83,7 @@ def _rows(keyspace: Keyspace, dirty: Mapping[bytes, Before]) -> Iterator[Row]:
     for key, (before, _) in dirty.items():
         value = values.get(key)
         if value is None:
-            if before is not None:  # else it has come and gone
+            if before is not None:  # otherwise it was set and removed again
                 yield record_key(key), None, ()
             continue
         deadline = deadlines.get(key) if deadlines else None

@@ -298,7 +298,7 @@ def _value(those: Sequence[bytes | None], types: str | None) -> Any:  # noqa: AN
         try:
             return values.read(those[0], types)
         except values.NoValue:
-            pass  # whoever sent it has changed one and not the other
+            pass  # the sender has changed only one of them
     return values.plain(those[0])
 
 

@@ -8,7 +8,7 @@ from logstore.amqp.properties import Properties
 PROPERTIES: Final = {f"amqp.{it}": it for it in Properties._fields if it != "headers"}
 EXCHANGE: Final = "amqp.exchange"  # also says that the record was a message
 TYPES: Final = "amqp.types"  # the types of headers that are no text
-# A message's own header of such a name, behind this.
+# The prefix of a message's own header of a reserved name.
 ESCAPE: Final = "amqp.header."
 _RESERVED: Final = frozenset({*PROPERTIES, EXCHANGE, TYPES})
 
@@ -17,12 +17,12 @@ KEY: Final = "kafka.key"
 TOMBSTONE: Final = "kafka.tombstone"
 TIMESTAMP_MS: Final = "timestamp_in_ms"  # as RabbitMQ's plugin message-timestamp has it
 
-# What this server alone may say. No peer's header of such a name gets in (``hidden``).
+# Headers that only this server may set. Those of peers are removed (``hidden``).
 HIDDEN: Final = "__logstore."
 
 # Lists of routing keys, whatever comes: RabbitMQ takes no others.
 COPIES: Final = frozenset({"CC", "BCC"})
-BLIND: Final = "BCC"  # nobody's business but the exchange's
+BLIND: Final = "BCC"  # only the exchange may see it
 
 
 def hidden(name: str) -> bool:

@@ -147,7 +147,7 @@ class Crossing:
             came, self._came = self._came, []
         if not self.leads:
             return
-        if self.crowded:  # nobody waits for room who publishes to a channel
+        if self.crowded:  # publishers to a channel do not wait for room
             self._space.counts.full += sum(len(payloads) for _, payloads in came)
             return
         rows = self.rows()

@@ -160,7 +160,7 @@ class Exact:
     def send(self, messages: Sequence[line.Sent], size: int) -> None:
         """As Exact.send."""
         pids = [it.pid for it in messages if it.qos > 1]
-        if not self._lasts:  # nobody has to know
+        if not self._lasts:  # no journal entry is needed
             self._steps |= dict.fromkeys(pids, Step.SENT)
             self._out.put(messages)
             return
@@ -233,7 +233,7 @@ class Exact:
                 if sending.lost != self._lost:
                     messages = [it for it in messages if self._is_there(it)]
                 self._out.put(messages)
-            # Else they are among what is sent again on another connection.
+            # Without it they are sent again on the next connection.
         self._out.go_on()
         self._out.drained()
 

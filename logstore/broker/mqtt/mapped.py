@@ -205,7 +205,7 @@ class MappedTopic:
             it = CommittedLog(topic.partition(number))
             at = min(self._kept.get(number, it.end), it.end)
             feed = Feed(self.name, number, it, at, self._woken)
-            if number not in self._kept:  # what was there before is not for MQTT; from now on it is
+            if number not in self._kept:  # earlier records are not for MQTT
                 feed.committed = -1
             self._feeds.append(feed)
         self._woken()

@@ -42,8 +42,7 @@ EXPIRES: Final = "x-mqtt-expires-at"
 REPLY_TO: Final = "x-reply-to-topic"
 CORRELATION: Final = "x-correlation-id"
 
-# Headers that mean something else than a property of a user: ours, and those that AMQP's brokers
-# act on or write.
+# Headers that are not user properties: the server's own, and those that AMQP brokers read or write.
 TAKEN: Final = frozenset({
     QOS, RETAIN, RETAINED, CONTENT_TYPE, PAYLOAD_FORMAT, USER, TOPIC, EXPIRES, REPLY_TO,
     CORRELATION, "CC", "BCC", "x-death", "x-delivery-count",
@@ -175,7 +174,7 @@ class Seen(NamedTuple):
     qos: int
     retain: bool
     about: About | None
-    topic: bytes | None  # where the routing key is not all of it
+    topic: bytes | None  # if the routing key is cut off
     retained: bool = False
 
     @property

@@ -46,8 +46,8 @@ class Cursor(Protocol):
 class Sent(NamedTuple):
     """The result of publishing messages together."""
 
-    waiting: Waiting | None  # what is to be safe before they are acknowledged; None: nothing
-    matched: Sequence[int] | None  # how many get each; None: nobody does
+    waiting: Waiting | None  # must be safe before the acknowledgement
+    matched: Sequence[int] | None  # how many get each; None: no subscriber
 
 
 class Mqtt:
@@ -71,7 +71,7 @@ class Mqtt:
         self._soon = soon
         self._clock = clock
         self._told = ""  # why messages of QoS 0 were not kept
-        # What sessions were not given yet of what was retained when they subscribed.
+        # Retained messages that sessions have not got yet after subscribing.
         self.unfinished: MutableMapping[Session, Sequence[tuple[Cursor, Grant]]] = (
             WeakKeyDictionary()
         )
@@ -109,7 +109,7 @@ class Mqtt:
         except LogstoreError as error:
             if any(it.qos for it in messages):
                 return Sent(_failed(error), None)
-            self._tell_unkept(error)  # nobody waits for it, and who listens has use for it now
+            self._tell_unkept(error)  # no one waits, and subscribers want it now
         waiting, matched = self.space.publish(messages, held)
         if kept is not None:
             marks.append(kept)
@@ -118,7 +118,7 @@ class Mqtt:
                 waiting = _with(waiting, marks)
             else:
                 held.before(lambda it: _with(it, marks), 0)
-            matched = [1] * len(messages)  # a topic has got it, where nobody else has
+            matched = [1] * len(messages)  # if no one else gets it, a topic has
         return Sent(waiting, matched)
 
     def _tell_unkept(self, error: LogstoreError) -> None:

@@ -73,7 +73,7 @@ class Ordered:
         topics, values = self._topics[chunk], self._values[chunk]
         if len(topics) <= CHUNK_MAX:
             return
-        # What is put in in order leaves full lists behind, not half empty ones.
+        # Insertion in order leaves full lists, not half-empty ones.
         half = CHUNK_MAX if chunk == len(self._lasts) - 1 else CHUNK_MAX // 2
         self._topics[chunk : chunk + 1] = [topics[:half], topics[half:]]
         self._values[chunk : chunk + 1] = [values[:half], values[half:]]

@@ -35,7 +35,7 @@ COUNTED: Final = 64  # such messages more, or less, that are told
 FEW: Final = 100  # that a client may have where sessions take too much memory
 HEAD_BYTES: Final = 16  # of a packet, about
 AGAIN_AT_ONCE: Final = 200  # messages that are sent again before others have their turn
-LEFT_UNITS: Final = 3  # of work in slices, to consume a queue no more
+LEFT_UNITS: Final = 3  # of work in slices, to stop consuming a queue
 SEEN_MAX: Final = 1024
 SEEN_BYTES_MAX: Final = 1024
 
@@ -121,7 +121,7 @@ class Outbound:
         self.unacked: Unacked[Any, Any] = Unacked()
         self.pids = PacketIds(last_pid)
         self.outlets: list[Outlet] = []
-        self.retired: list[Outlet] = []  # of shared queues that it has left, and has something of
+        self.retired: list[Outlet] = []  # shared queues it left with unacked messages
         self.exact: Exact | None = None  # once there was a message of QoS 2
         self.soon = soon
         self._counts = counts
@@ -130,7 +130,7 @@ class Outbound:
         self._counted = 0  # packet ids whose memory was told
         self._average = MESSAGE_BYTES
         self._starved = False  # a queue had more than there was room for
-        # Packet ids of what is to be sent again before anything else; None: nothing is.
+        # Packet ids of messages to send again before any other; None: there are none.
         self._again: deque[int] | None = None
         self._watched: Callable[[], object] | None = None  # a log that is read for that
         self._seen: dict[bytes, mapping.Seen] = {}
@@ -149,7 +149,7 @@ class Outbound:
         if self._again is not None:
             return 0
         window = min(self.window, FEW if self._crowded() else self.pids.most)
-        # Some may be settled while their client has not heard of it.
+        # Some may be settled although their client does not know it yet.
         return window - max(len(self.unacked), len(self.pids))
 
     def can_take(self) -> int:
@@ -463,7 +463,7 @@ class Outbound:
     def _all_again(self) -> None:
         self._again = None
         for outlet in self.outlets:
-            if outlet not in outlet.queue.subscriptions:  # else it was not left yet
+            if outlet not in outlet.queue.subscriptions:  # otherwise it is still consumed
                 self._subscribe(outlet)
 
     def _some_again(self, again: deque[int], line: Line) -> bool:

@@ -21,8 +21,9 @@ class PacketIds:
         """``last``: the identifier that was used last; the first one follows it."""
         self._last = last
         self._tags: dict[int, int] = {}  # as they were sent
-        # Of messages that can't be read now: their client may have them, and take another message
-        # of such a number for one that it has. They are none of those in use.
+        # Identifiers of messages that cannot be read now. The client may have these messages, and
+        # would take another message with the same identifier for one of them. They do not count as
+        # in use.
         self.reserved: frozenset[int] = frozenset()
 
     def __len__(self) -> int:

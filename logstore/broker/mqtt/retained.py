@@ -39,7 +39,7 @@ SINGLE: Final = "it has what MQTT retains, in one partition"
 ENTRY_BYTES: Final = 112  # what one takes in memory beside its topic and value: two objects, slots
 READ_BYTES: Final = 1 << 16  # of the log at a time, while it is gone through
 RECORD_BYTES_MAX: Final = 272 << 20
-SWEEP_MS: Final = 30_000  # between looks for those that have expired; nobody is given them before
+SWEEP_MS: Final = 30_000  # between sweeps; expired messages are never given
 SWEEP_STEP: Final = 500
 LOOK_MAX: Final = 500  # topics that a cursor looks at in one go
 PORTION_BYTES: Final = 1 << 16
@@ -330,7 +330,7 @@ class Retained:
 
     def _swept(self, error: object) -> None:
         self._sweeping = False
-        if isinstance(error, LogstoreError):  # they are given to nobody all the same
+        if isinstance(error, LogstoreError):  # they are not given in any case
             _log.warning("%s: what has expired is still there: %s", RETAINED_TOPIC, error)
             self._expires_ms = self._swept_ms
 
@@ -419,7 +419,7 @@ class Cursor:
         """
         if not self._retained.when_loaded(wake):
             return False
-        self._wake = wake  # another one than before, perhaps, of whom nobody hears any more
+        self._wake = wake  # replaces an earlier one, which is not called
         try:
             settled = self._unsafe.settled()
         except LogstoreError:  # the log has failed: there is nothing new to be had

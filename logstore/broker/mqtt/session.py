@@ -159,8 +159,8 @@ class Session:
         self.lasts = lasts
         self.strict = kept.strict  # as KeptSession has it
         self.grants = Grants()
-        # Packet ids go on where nobody knows: an acknowledgement of another life of the process
-        # is not to meet a message of this one.
+        # Packet ids begin at an arbitrary number: an acknowledgement meant for an earlier process
+        # must not match a message of this one.
         self.out = Outbound(
             kept.client, home.soon, home.counts, self._hold, lambda: home.crowded,
             randbelow(PID_MAX),

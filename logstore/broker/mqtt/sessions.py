@@ -52,7 +52,7 @@ class Wanted(NamedTuple):
     """What a client requests in its CONNECT."""
 
     client: str  # its id; not empty
-    user: str  # as who it has logged in; "": nobody has to
+    user: str  # the user who has logged in; "": no login needed
     clean_start: bool
     expiry_s: int  # 0: the session ends with the connection; NEVER
     version: int  # 4: MQTT 3.1.1; 5
@@ -217,8 +217,8 @@ class Sessions:
         for row in kept.subscriptions:
             if row.session in rows:
                 rows[row.session].append(row)
-        # The time when those were left that were connected when the process ended: nobody could
-        # note it.
+        # When clients that were connected at the end of the process were disconnected: no one could
+        # note the exact time.
         at_ms = min(now_ms, kept.alive_ms) if kept.alive_ms else now_ms
         ended = {it.id for it in kept.sessions if it.left_ms == CONNECTED}
         facts = [it._replace(left_ms=at_ms) if it.id in ended else it for it in kept.sessions]
@@ -230,7 +230,7 @@ class Sessions:
         doubled = [it for it in facts if newest[it.client] != it.id]
         if changed or doubled:
             self.keep(changed, doubled)
-        if not kept.damaged:  # else a queue may be of what can't be read
+        if not kept.damaged:  # otherwise a queue may belong to a damaged row
             self._remove_left()
         self._arm()
 

@@ -79,7 +79,7 @@ class Shares:
 
     def join(self, session: Session, filter: bytes, grant: Grant) -> None:
         """As Shares.join."""
-        for it in self._leaving:  # one that begins anew gets nothing of what they leave
+        for it in self._leaving:  # a new session gets nothing that they leave
             self._leave_group(it, filter)
         group = self._groups.get(filter)
         if group is None:

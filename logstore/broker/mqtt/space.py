@@ -43,7 +43,7 @@ Work = Callable[[Callable[[], Any], Callable[[Any], None]], object]
 class Sent(NamedTuple):
     """The result of publishing messages together."""
 
-    waiting: Waiting | None  # what is to be safe before they are acknowledged; None: nothing
+    waiting: Waiting | None  # must be safe before the acknowledgement
     matched: Sequence[int]  # how many get each
 
 
@@ -262,7 +262,7 @@ class Space:
 
     def others(self, channel: bytes) -> Others | None:
         """As Beside.others: of what any door publishes."""
-        if channel.startswith(_OWN):  # the server's, to MQTT; anybody may have such a channel
+        if channel.startswith(_OWN):  # the server's own for MQTT; a channel may have the name
             return None
         return self._others(channel)
 
@@ -570,7 +570,7 @@ class _Sending:
         self._space.counts.unkept += count
         if self.waiting is not None:
             self.waiting.failed = self.waiting.failed or error
-        self.matched += [1] * count  # it is not that nobody would have got them
+        self.matched += [1] * count  # they failed, which is not "no subscribers"
 
     def end(self) -> None:
         """Publish the rows, after all messages.

@@ -12,7 +12,7 @@ from typing import Final
 from logstore.broker.mqtt.filters import has_wildcard
 from logstore.broker.mqtt.ordered import Ordered
 
-RUN_MAX: Final = 512  # topics that are compared in one go where most of them match
+RUN_MAX: Final = 512  # topics compared at once if most of them match
 RUN_BYTES_MAX: Final = 1 << 16  # of these; a topic may have as many
 LOOK_BYTES: Final = 256  # of topics, to be looked at for one more
 LEVELS_MAX: Final = 64  # of a filter that becomes a regular expression: making one takes long

@@ -106,7 +106,7 @@ class Wills:
         found = keeper.load()
         for error in found.damaged:
             _log.error("%s", error)
-        for will in sorted(found.wills):  # the later of two of one client is its own
+        for will in sorted(found.wills):  # the later of a client's two wills counts
             self._add(_Held(will, row=True))
         self._next = max(self._all, default=0) + 1
 
@@ -237,7 +237,7 @@ class Wills:
 
     def _fired(self, due: Sequence[_Held], error: LogstoreError | None) -> None:
         self.firing -= len(due)
-        if self._closed:  # they come again: nobody can note that they have come
+        if self._closed:  # they come again: it cannot be noted
             return
         if error is None:
             self._failing = False
@@ -248,7 +248,7 @@ class Wills:
         if not self._failing:
             _log.error("%d wills are not published yet: %s", len(due), error)
         self._failing = True
-        for held in due:  # whoever has got it gets it again
+        for held in due:  # subscribers get it again
             self._due.set(held.kept.number, self._clock() + RETRY_MS)
         self._alarm(self._due.next_ms)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from logstore.broker.queues.unacked import Delivered, Unacked
 from logstore.errors import LogstoreError
 
-if TYPE_CHECKING:  # the model, which who asks for queues has opened first
+if TYPE_CHECKING:  # the model, which the caller has already loaded
     from logstore.broker.queues.message import Message
     from logstore.broker.queues.publishing import Published
     from logstore.broker.queues.queue import Queue

@@ -26,14 +26,14 @@ BLOCK_BITS: Final = 1 << BLOCK_SHIFT
 BIT: Final = BLOCK_BITS - 1  # an offset's bit in its block: offset & BIT
 FULL: Final = (1 << BLOCK_BITS) - 1
 
-# Of one set. A lane with so many blocks unsettled (268 million messages in a row, or a million that
-# are scattered: 160 MB) gives out nothing new, so what is kept of it has a bound.
+# Of one set. A lane with this many unsettled blocks (268 million consecutive messages, or a million
+# scattered ones: 160 MB) delivers nothing new, so its stored state is bounded.
 BLOCKS_MAX: Final = 1 << 20
 # Twice, since a turn may settle as much as is held and take as much again before it is told.
 KEPT_BLOCKS_MAX: Final = 2 * BLOCKS_MAX + 2
 
 Bits = dict[int, int]  # block -> its bits; no block is empty
-# A piece of a set: the first offset; how many follow in a row, or 0; else a block's bits.
+# A piece of a set: the first offset; the length of a run, or 0; then the bits of a block.
 Piece = tuple[int, int, int]
 
 _RUN, _RAW = 0, 32

@@ -56,7 +56,7 @@ class DecidedOffsets:
 
     def _done(self, place: int, keeping: Keeping) -> None:
         if keeping.error is None:
-            self._ended(place)  # else the next process keeps them
+            self._ended(place)  # otherwise the next process stores them
         self.kept.finish(keeping.error)
 
     def failed(self, error: LogstoreError) -> None:

@@ -46,7 +46,7 @@ UNWRITTEN_MAX: Final = 16_384  # entries that the index lacks: no more are looke
 WRITE_AT: Final = 1000  # and so many are written at once, or what there is
 WRITE_MS: Final = 2000  # after so long
 WRITTEN_MAX: Final = 4096
-CROWDED_MS: Final = 50  # after which it is looked whether what is on its way has become less
+CROWDED_MS: Final = 50  # between checks whether fewer are on their way
 RETRY_MS: Final = 1000  # after which what could not be done is tried again
 MANY: Final = 1 << 62
 LANE: Final = 0
@@ -532,7 +532,8 @@ class DelayedStation:
             stay = set(published.rejected) if published.error is not None else set()
             if not stay:
                 break
-            # A full disk is no queue's wish. Some queue may have taken what another one did not.
+            # A full disk is not a refusal by a queue. One queue may have taken what another did
+            # not.
             held.forget()
             self._later.append((now_ms + RETRY_MS, [messages[n].offset for n in sorted(stay)]))
             routes = [it for n, it in enumerate(routes) if n not in stay]

@@ -25,7 +25,7 @@ STEP_MAX: Final = 100  # messages that go at once: each takes 60 us
 STEP_BYTES: Final = 1 << 18  # of their bodies, beside the first
 WITH_BYTES_MAX: Final = 16 << 20  # of bodies of a transaction that something dies with
 STEPS_MAX: Final = 16  # that are on their way
-RETRY_MS: Final = 1000  # after which what nobody has taken is tried again, if it is not to be lost
+RETRY_MS: Final = 1000  # until a retry of letters that must not be lost
 
 
 class Sent(NamedTuple):
@@ -35,7 +35,7 @@ class Sent(NamedTuple):
     rejected: Sequence[int]
     waiting: Waiting
     error: LogstoreError | None = None  # why a log takes no more
-    lasting: Collection[int] = ()  # in a transaction: those that some queue gets which lasts
+    lasting: Collection[int] = ()  # in a transaction: those for a lasting queue
 
 
 # With a transaction: they become a part of it, and are not on their way yet.
@@ -56,7 +56,7 @@ _NOTHING: Final[deque[_Part]] = deque(maxlen=0)
 
 
 class _Step(NamedTuple):
-    waiting: Waiting | None  # None: who carries out the transaction tells when it is done
+    waiting: Waiting | None  # None: the transaction's commit tells
     parts: list[_Part]
 
 

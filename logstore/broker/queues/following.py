@@ -54,7 +54,7 @@ class Following:
         """
         self._model = model
         self._owns = owns
-        # By their numbers. What is shown as gone may be gone here already, and its name another's.
+        # By number. A removed object may already be removed here, and its name used by another one.
         self._vhosts = {it.id: model.vhost(fields.data(it.name)) for it in kept.vhosts}
         self._ends: dict[int, KeptExchange | KeptQueue] = {it.id: it for it in kept.exchanges}
         self._ends.update((it.id, it) for it in kept.queues)
@@ -65,7 +65,7 @@ class Following:
     def show(self, news: KeptNews) -> None:
         """Apply changes of another process, in order. Raises nothing."""
         for fact in news.gone:
-            if isinstance(fact, KeptVhost):  # first: with it all goes that it has
+            if isinstance(fact, KeptVhost):  # first: it takes all its contents with it
                 self._leave_vhost(fact)
         policies: dict[Vhost, tuple[list[KeptPolicy], list[KeptPolicy]]] = {}
         for fact in news.gone:

@@ -53,7 +53,7 @@ class Governing:
         self._left: list[Named | bytes] = []  # to be gone through, from the end on
         self._told: list[Pending] = []  # when it is
         self._next: list[Pending] = []  # that came meanwhile: all is gone through again
-        self._counting: dict[str, Policy | None] = {}  # as they are to be, of those not kept yet
+        self._counting: dict[str, Policy | None] = {}  # the new values of changes not stored yet
 
     def change(self, put: Sequence[Policy] = (), removed: Sequence[str] = ()) -> Pending:
         """Set these policies, replacing those with the same names, and remove others by name.
@@ -87,7 +87,7 @@ class Governing:
         for name, policy in changes.items():
             if self._counting.get(name) == policy:
                 self._counting.pop(name, None)
-        # What several have changed is as it is kept, once all of them are.
+        # A policy with several pending changes is shown as stored once all of them are done.
         known = changes if kept.error is None else {}
         counts = {
             name: known.get(name) if name in self._counting else self._there(name)

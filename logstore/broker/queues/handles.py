@@ -437,7 +437,7 @@ class Queue:
         try:
             self._desk.do(lambda vhost: self.found(vhost).get(hands, False, then))
             self._desk.wait(lambda: got)
-        except BaseException:  # Ctrl-C: nobody takes it any more
+        except BaseException:  # Ctrl-C: the caller no longer takes it
             gone = True
             raise
         found = got[0]

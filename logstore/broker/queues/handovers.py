@@ -33,7 +33,7 @@ class Sent(NamedTuple):
     queue: int
     lane: int
     offset: int
-    received: bool  # the client has it: what is left is to say so (PUBREL)
+    received: bool  # the client has it: only PUBREL remains
 
 
 class HandOvers:

@@ -15,6 +15,6 @@ def oldest_ms(heads: Sequence[tuple[Log, int]]) -> int | None:
     for log, head in heads:
         try:
             found += [it.base_timestamp_ms for it in log.read(head, 1)[:1]]
-        except LogstoreError:  # trimmed or deleted meanwhile; what is damaged is told elsewhere
+        except LogstoreError:  # trimmed or deleted; damage is reported elsewhere
             continue
     return min(found, default=None)

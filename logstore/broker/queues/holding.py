@@ -304,7 +304,8 @@ class Holding:
         """
         told, self._told = self._told, deque()
         for it in told:
-            # What they settle stays out: else it could come again, having been settled.
+            # The messages that they settle stay out: otherwise settled ones could be delivered
+            # again.
             it.transaction.endings.clear()
             self._fail(it.transaction, it.then, error)
 
@@ -336,7 +337,7 @@ class Holding:
     def _append(effect: Effect, waiting: Waiting) -> None:
         for n, (queue, lane) in enumerate(effect.targets):
             if not queue.gone:
-                # What does not last is never synced, and nobody waits for it.
+                # Volatile messages are never synced, and no one waits for them.
                 its = waiting if queue.facts.lasts else Waiting()
                 queue.stock.append_held(
                     lane, effect.batch, effect.body_bytes, its,

@@ -69,7 +69,7 @@ class InOrder:
         self.ordering: Ordering[Any] = Ordering(prefetch)
         self._stock = stock
         self._keys_of = keys_of(ordering_key)
-        self.more = False  # the last deal has ended for it had looked at enough
+        self.more = False  # the last deal has reached its limit
         # Of each lane: what an earlier process has left and was not looked at yet, the lowest last.
         self._left: dict[int, list[tuple[int, int]]] = {}
 
@@ -279,7 +279,7 @@ class InOrder:
         for record, key in zip(records, self._keys_of(records, base), strict=True):
             offset = record.offset
             if offset < cursor and not (left and _is_left(left, offset)):
-                self.ordering.dropped(base + offset, key)  # else nobody has looked at it
+                self.ordering.dropped(base + offset, key)  # otherwise it was not looked at
         while left and not left[-1][1] & lane.settlement.back_of(left[-1][0]):
             left.pop()
 

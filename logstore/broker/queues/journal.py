@@ -43,7 +43,7 @@ if TYPE_CHECKING:  # few stores have any
     from logstore.broker.transactions.staged import Committed
 
 FORMAT: Final = 2
-WITHOUT_REMOVED: Final = 1  # the format before: what was purged was not told apart
+WITHOUT_REMOVED: Final = 1  # the earlier format, without purged messages
 QUEUE: Final = b"Q"
 SEEN: Final = b"I"
 SESSION: Final = b"M"
@@ -163,7 +163,7 @@ class SettlementNotes:
         for key, kept in self._states.items():
             try:
                 state = _decoded(key, kept)
-            except LogstoreError:  # whoever asks for this queue is told
+            except LogstoreError:  # the next caller for this queue gets the error
                 continue
             for lane in state.lanes.values():
                 lane.remove_settled()

@@ -208,7 +208,7 @@ class Lane:
         if self.log is None or self.parked:
             self.park(Parked(batch, waiting))
             return
-        assert not self.stuck  # that is in the journal: what is not comes behind it
+        assert not self.stuck  # those are in the journal: others come after them
         mark = self._append(batch)
         waiting.appended(self.log, mark + batch.record_count)
         self.log.sync_soon()  # consumers wait, though a publisher without confirms does not
@@ -391,7 +391,7 @@ class Lane:
             try:
                 found = decode(batch)
             except CorruptBatch:
-                if upto > offset:  # read what is good first
+                if upto > offset:  # read the intact records first
                     break
                 raise
             records += found

@@ -183,7 +183,7 @@ class LaneLogs:
     def _open(self, lane: Lane, sized: bool, settings: Mapping[str, str]) -> tuple[Opened, Settled]:
         """Open the log of a lane. Runs in another thread."""
         found = self._logs.open(lane, settings)
-        self._catch_up(found)  # what was given out by another is not taken for lost
+        self._catch_up(found)  # records of other nodes must not count as lost
         kept = self._notes.state(lane.queue)
         state = LaneState() if kept is None else kept.lanes.get(lane.priority, LaneState())
         settled = Settled()

@@ -183,10 +183,10 @@ CHECKS: Final[Mapping[bytes, _Check]] = {
     ),
     b"x-delayed-retry-min": _upto(TTL_MAX_MS, _from_0, "value_too_large"),
     b"x-delayed-retry-max": _upto(TTL_MAX_MS, _from_0, "value_too_large"),
-    # Ours: how long, and how much of it, messages can be read again that are done with.
+    # logstore's own: how long, and how many bytes of, settled messages can be read again.
     b"x-retention-ms": _upto(FOREVER, _from_0, "value_too_large"),
     b"x-retention-bytes": _upto(FOREVER, _limit, "value_too_large"),
-    # Of the well-known plugin, and those that it has for exchanges: repeats are kept out.
+    # Of the well-known plugin, also for exchanges: repeats are kept out.
     b"x-message-deduplication": _boolean,
     b"x-deduplication-header": _header,
     b"x-cache-ttl": _upto(TTL_MAX_MS, _from_1, "value_too_large"),
@@ -198,12 +198,12 @@ CHECKS: Final[Mapping[bytes, _Check]] = {
     b"x-stream-filter-size-bytes": _upto(255, _from_0, "value_too_large"),
     b"x-initial-cluster-size": _from_1,
 }
-# Those that mean nothing without another one.
+# Arguments that have no effect without another one.
 _NEEDING: Final = (
     (b"x-dead-letter-routing-key", b"x-dead-letter-exchange", "routing_key_but_no_dlx_defined"),
     (b"x-ordering-prefetch", b"x-ordering-key", "ordering_prefetch_but_no_ordering_key"),
 )
-# Of streams alone: they would mean nothing with a queue, and who sends them expects a stream.
+# Of streams only: they have no effect on a queue, and their sender expects a stream.
 _ONLY_STREAMS: Final = frozenset({
     b"x-max-age", b"x-stream-max-segment-size-bytes", b"x-stream-filter-size-bytes",
     b"x-initial-cluster-size",

@@ -31,8 +31,8 @@ DEATHS: Final = "__logstore.deaths"
 # Of each of the two memories: 4,096 pairs of names and properties of some 100 bytes are 2 MB.
 REMEMBERED_MAX: Final = 4096
 REMEMBERED_BYTES_MAX: Final = 1024  # longer ones are hardly sent twice
-# Of all properties that were framed, however long: more than one read brings, or what was read to
-# find its way would be read again to be appended.
+# Of all framed properties: more than one read brings, so that properties that were parsed for
+# routing need not be parsed again for the append.
 FRAMED_BYTES_MAX: Final = 4 << 20
 
 COUNT_HEADER: Final = "x-delivery-count"
@@ -315,7 +315,7 @@ def _shown(headers: Headers) -> Shown:
     deliver, expiration = data, None
     try:
         found, begin, end = properties.read_around(data)
-        if data.find(_BCC, begin, end) >= 0:  # else nobody has to read all of them
+        if data.find(_BCC, begin, end) >= 0:  # without it the rest need not be parsed
             given = properties.read(data).headers or {}
             deliver = with_headers(data, {n: it for n, it in given.items() if n != "BCC"})
     except Refusal:  # a record that no door has written

@@ -20,7 +20,7 @@ from logstore.errors import LogFailed, LogstoreError
 from logstore.log import Wake
 
 STEP_MAX: Final = 250  # messages that are moved at once: 5 ms
-STAYING_MAX: Final = 10_000  # that can't be moved, before no more are tried
+STAYING_MAX: Final = 10_000  # messages that stay, at which the move ends
 COPIES: Final = ("CC", "BCC")
 
 
@@ -200,7 +200,7 @@ class _Moving:
                 self._left -= len(groups)
                 self._soon()
                 return
-            if not isinstance(error, LogFailed):  # else it may have happened: the next start tells
+            if not isinstance(error, LogFailed):  # otherwise unknown until the next start
                 self._staying += groups
             self._end(error)
 

@@ -28,7 +28,7 @@ class Opened(NamedTuple):
 
     log: Log
     settlement: Settlement
-    body_bytes: int  # of what is ready; 0 if nobody asked
+    body_bytes: int  # of ready messages; 0 if not asked for
     out_bytes: Mapping[int, int] = MappingProxyType({})  # the same of each offset that is out
 
 

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final, Generic, NamedTuple, TypeVar
 
-# Of one queue: 170 bytes for each that is out, 400 for one that waits with a key of its own, 40 for
-# others: 50 MB at the worst.
+# Of one queue: 170 bytes for each unacknowledged message, 400 for a waiting one with a key of its
+# own, 40 for other waiting ones: 50 MB at worst.
 MESSAGES_MAX: Final = 1 << 17
 # Entries that are not valid any more, before they are looked for: beside as many as there are keys.
 STALE_MAX: Final = 1024
@@ -42,9 +42,9 @@ class _Key(Generic[Holder]):
     __slots__ = ("delayed", "held", "out", "waiting")
 
     def __init__(self, held: _Held[Holder] | None = None, out: int = 0) -> None:
-        self.held = held  # of whoever has those that are out
+        self.held = held  # of the holder of the unacknowledged messages
         self.out = out
-        self.delayed = 0  # have come back, and do not even wait yet: all others of it wait for them
+        self.delayed = 0  # returned and delayed: the key's others wait for them
         self.waiting: list[int] = []  # a heap
 
 
@@ -131,7 +131,7 @@ class Ordering(Generic[Holder]):
         """``each``: how many messages of a key may be unacknowledged at once; 0: any number."""
         self.waiting = 0
         self._each, self._most = each, most
-        # A holder in place of a key: it has one message of it, and that is all there is of it.
+        # A holder in place of a key: it has the only message of this key.
         self._keys: dict[int, _Key[Holder] | _Held[Holder]] = {}
         self._held: dict[Holder, _Held[Holder]] = {}
         self._out: dict[int, int] = {}  # the key of each spot that is out, or delayed

@@ -48,7 +48,7 @@ class OwnTurn:
         """
         self._clock = clock
         self._watchers = watchers
-        self._model = threading.RLock()  # held by whoever is in the model
+        self._model = threading.RLock()  # held by the thread in the model
         self._news = threading.Condition()  # held for no longer than it takes to leave a call
         self._calls: dict[Callable[[], object], None] = {}
         self._turns = 0  # that were ended
@@ -169,7 +169,7 @@ class OwnTurn:
         due_ms = self._queues.deadline_ms()
         if due_ms is not None and due_ms <= (now_ms := self._clock()):
             self._queues.tick(now_ms)
-            self._end(turns, until_s)  # what is over is over before anyone asks
+            self._end(turns, until_s)  # expired messages go before any caller looks
 
     def due_s(self) -> float | None:
         """Return the seconds until the next deadline, or None. Within the model."""

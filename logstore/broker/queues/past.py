@@ -420,7 +420,7 @@ class _Reading:
 
     def __init__(self, track: Track, most: int, bytes_max: int, before_ms: int | None) -> None:
         self.found: list[Found] = []
-        self.scanned_bytes = 0  # of what is not meant
+        self.scanned_bytes = 0  # of records that do not match
         self.next_ms: int | None = None
         self._track = track
         self._most, self._bytes = most, bytes_max

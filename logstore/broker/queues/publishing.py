@@ -43,7 +43,7 @@ class Published(NamedTuple):
     rejected: Sequence[int]  # some queue had no room for them, or its log takes no more
     waiting: Waiting
     error: LogstoreError | None = None  # why a log takes no more
-    lasting: Collection[int] = ()  # in a transaction: those that some queue gets which lasts
+    lasting: Collection[int] = ()  # in a transaction: those for a lasting queue
 
 
 def of(column: Sequence[T], numbers: Sequence[int]) -> Sequence[T]:

@@ -394,7 +394,7 @@ class Queue:
                 continue
             tag = self._consumers.hand(channel, None, no_ack, chunks)
             delivery = self._consumers.deliveries(chunks)[0]
-            if self._expire(now_ms, STEP_MAX) < STEP_MAX:  # what comes next is there no more
+            if self._expire(now_ms, STEP_MAX) < STEP_MAX:  # the next message is gone
                 self.wake()
             then(Got(tag, delivery, self.ready))
 
@@ -589,7 +589,7 @@ class Queue:
         wanted = self._getters or self._consumers.there or self.stock.order
         if wanted and self.stock.open():
             left = LOOK_MAX
-            if self._returned:  # what is too many is dropped before consumers are served, as there
+            if self._returned:  # surplus is dropped before consumers are served, as in RabbitMQ
                 self._returned = False
                 left = self._make_room(now_ms, left)
             if self._getters and not self._getters[0].behind:

@@ -133,7 +133,7 @@ class Queues:
         self._last_ms = 0  # at the last tick
         self._trimming = Trimming()
         self._trims_fail = False
-        self._short: list[Callable[[], object]] = []  # who waits for room on the disk
+        self._short: list[Callable[[], object]] = []  # callers that wait for room on the disk
         self._closed = False
         self._journaling = Journaling(logs.journal(), self)
         self._notes = self._journaling.notes
@@ -153,7 +153,7 @@ class Queues:
                 surroundings.topics, work, clock, self.logs.parked, self.alarm, self._holding.seen
             )
         self._leaving: set[Queue] = set()  # deleted, and not all that died in them is sent
-        self.told_deleted: list[Callable[[Queue], object]] = []  # who hears that a queue is gone
+        self.told_deleted: list[Callable[[Queue], object]] = []  # called when a queue is deleted
         self.told_declared: list[Callable[[Queue], object]] = []  # or that one is made that lasts
         self._unopened: set[Queue] = set()  # that have lanes, and were not opened since the start
         # Those of them that may refuse messages: whether there is room is known once they are open.
@@ -189,7 +189,7 @@ class Queues:
             self._add_vhost(vhost, vhost.topology)
         if left and not kept.damaged:
             self._logs.keeper.change((), left)
-        if not kept.damaged:  # else it may be of what can't be read, and stays
+        if not kept.damaged:  # otherwise it may belong to a damaged row, and stays
             self._remove_left(lanes)
         waiting = deque(self._unopened)
         for _ in range(OPENING_MAX):
@@ -667,7 +667,7 @@ class Queues:
         return self._logs.keeper.schedules
 
     def _forget(self, queue: Holder, lanes: list[Lane], forgotten: Pending) -> None:
-        if forgotten.error is None:  # else it is there again at the next start
+        if forgotten.error is None:  # otherwise it exists again after the next start
             self._journaling.forget((queue.id,))
             queue.stock.when_still(lambda: self.logs.delete(lanes))
 
@@ -816,7 +816,7 @@ class Queues:
     def _finish_held(self) -> None:
         """Finish committed transactions as far as possible; the rest is in the journal."""
         self._journaling.end_turn()
-        with suppress(LogstoreError):  # those who wait for it are told
+        with suppress(LogstoreError):  # its callers get the error
             self._journaling.wait()
         self._holding.look()
         self.logs.finish()

@@ -246,7 +246,7 @@ class QueueConsumer:
 
     def begin(self, queue: Named) -> None:
         """Subscribe. Raises NotOfStreams, because the library uses a stream's topic; Closed."""
-        self._check_open()  # whoever closed it may have come first
+        self._check_open()  # it may have been closed before
         queue.plain("consumers in the library").subscribe(self)
         self._queue = queue
 

@@ -20,8 +20,8 @@ from typing import Final
 from logstore.broker.packed import NUMBER_MAX, Packed, packed
 from logstore.broker.queues.bits import Bits, runs
 
-# Of one lane: 2 MiB, and as much in the journal's note. Only whoever purges between messages that
-# are out, again and again, makes so many; then the oldest of the past is hidden as a whole.
+# Of one lane: 2 MiB, and as much in the journal's note. Only repeated purges between unacknowledged
+# messages make so many; then the oldest part of the past is hidden as a whole.
 RANGES_MAX: Final = 1 << 16
 # Held for as long as one is changed: Kafka's clients are answered in workers, too.
 _CHANGING: Final = Lock()

@@ -74,6 +74,6 @@ class Settling:
                 group.queue.count_acked(group)
             for verdict, group in self._after:
                 verdict(group)
-        elif not isinstance(error, LogFailed):  # else it may have happened: the next start tells
+        elif not isinstance(error, LogFailed):  # otherwise unknown until the next start
             for group in [*self._ended, *(it for _, it in self._after)]:
                 group.queue.release(group, failed=False)

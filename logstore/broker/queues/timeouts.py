@@ -15,7 +15,7 @@ class Timeouts:
     def __init__(self, timeout_ms: int | None) -> None:
         """``timeout_ms``: of consumers without their own timeout."""
         self.timeout_ms = timeout_ms
-        # When it has had something, and the tag after the last that it had then.
+        # When the consumer was sent messages, and the tag after the last of them.
         self._had: dict[Subscription, deque[tuple[int, int]]] = {}
 
     def had(self, consumer: Subscription, upto: int, now_ms: int) -> None:

@@ -13,8 +13,8 @@ from logstore.broker.queues.bits import spread
 
 PAGE_SHIFT: Final = 10
 PAGE_TAGS: Final = 1 << PAGE_SHIFT  # more make each change of a page's bits dearer, fewer the list
-# Of single deliveries that are joined to a run: offsets of a group are bits of one number, so those
-# that are far apart make it long.
+# Of single deliveries that are joined to a run: the offsets of a group are bits of one number,
+# which distant offsets would make long.
 STRIDE_MAX: Final = 64
 
 Queue = TypeVar("Queue")

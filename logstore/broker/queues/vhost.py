@@ -228,7 +228,7 @@ class Vhost:
         self.commit, self.keeps_history = host.commit, host.keeps_history
         self.guests: dict[Guest, None] = {}
         self.holders: dict[int, Holder] = {}  # stations that have messages, by their numbers
-        self._left: list[Holder] = []  # such that are gone; it is not told to anybody yet
+        self._left: list[Holder] = []  # deleted queues whose end is not announced yet
         self._host = host
         self._framing = host.framing
         self._rows = rows
@@ -570,7 +570,7 @@ class Vhost:
                 raise queue.failed
             if queue.ready:
                 raise NotEmpty(queue.facts.name)
-        # Of a stream nobody can say how many would have been read: RabbitMQ says none.
+        # For a stream it is unknown how many would have been read: RabbitMQ returns 0.
         return 0 if queue.topic_name is not None else queue.ready, self._delete(queue)
 
     def _delete(self, queue: Named, *, undone: bool = False) -> Pending | None:
@@ -861,7 +861,7 @@ class Vhost:
     def send(self, letters: Sequence[DeadLetter], held: Transaction | None = None) -> Sent:
         """As Home.send."""
         framed, routes = [], []
-        for it in letters:  # one after the other: what was read to frame it finds its way, too
+        for it in letters:  # one by one: parsed properties serve framing and routing
             deaths = encode_deaths(it.deaths)
             framed.append(self._framing.framed(it.exchange, it.properties, deaths))
             routes.append(self._dead_route(it))

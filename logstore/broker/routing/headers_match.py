@@ -50,8 +50,8 @@ class HeadersMatch:
 
     def __init__(self, arguments: Arguments, choose: Choose) -> None:
         self._always: dict[Binding, Destination] = {}  # they ask for all of nothing
-        # By a thing that is asked for: the bindings that it is enough for, and those that ask for
-        # the rest as well.
+        # By a wanted header: the bindings for which it is enough, and those that want others as
+        # well.
         self._by_wanted: dict[Wanted, dict[Binding, tuple[Destination, tuple[Wanted, ...]]]] = {}
         self._names: dict[bytes, int] = {}  # of headers that are asked for: by how many things
 

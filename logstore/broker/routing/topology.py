@@ -83,7 +83,7 @@ class _Exchange(Generic[_S]):
         self.alternate = alternate_of(facts, policy)
         self.matcher = matcher
         self.station = station
-        self.beside: _S | None = None  # takes what comes to it, too
+        self.beside: _S | None = None  # also receives its messages
         self.bindings: dict[Binding, Binding] = {}  # from it, each by itself
         self.incoming: Held[Binding] = None  # to it
 
@@ -305,7 +305,7 @@ class Topology(Generic[_Q, _S]):
             return NOTHING
         destination = self._existing(own.kind, own.destination)
         self._check(destination, check)
-        # The one that is kept: to find it again compares it with itself, not two long tables.
+        # The stored object: finding it again compares it with itself, not two long tables.
         return self._cut([own], destination)
 
     def _check(

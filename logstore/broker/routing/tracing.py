@@ -96,7 +96,7 @@ def _by_bindings(
         yield 1
         if binding.source != hop.source:
             continue
-        # By itself in an exchange of its own, it says whether it would let the message pass.
+        # A matcher with only this binding tells whether the binding matches the message.
         alone = make(facts.arguments, lambda _: 0)
         alone.add(binding, hop.destination)
         if any(True for _ in alone.match(keys, properties)):

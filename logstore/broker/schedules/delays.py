@@ -37,7 +37,7 @@ def delay_of(given: object) -> int | None:
     if isinstance(given, int):
         return int(given)
     if isinstance(given, float):
-        return int(given) if abs(given) < 2**63 else None  # nor what is no number
+        return int(given) if abs(given) < 2**63 else None  # nor NaN
     text = _text(given)
     match = None if text is None else _NUMBER.fullmatch(text)
     return None if match is None else int(match[1])

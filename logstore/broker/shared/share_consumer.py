@@ -41,7 +41,7 @@ _T = TypeVar("_T")
 PREFETCH: Final = 100
 PREFETCH_MAX: Final = 10_000
 TAKE_BYTES: Final = 1 << 20  # of batches at once, but for a first that is larger
-# Of those that are done with, and the journal was not told of, while more are at hand.
+# How long acknowledgements may wait for the journal while more records are at hand.
 UNTOLD_MS: Final = 1000
 
 log: Final = logging.getLogger("logstore.shares")
@@ -59,7 +59,7 @@ class ShareRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers
-    delivery_count: int  # 1: it was given to nobody before
+    delivery_count: int  # 1: this is the first delivery
 
 
 class Home(Protocol):
@@ -172,7 +172,7 @@ class ShareConsumer:
         if self._closed:
             return
         if isinstance(found, LogstoreError):
-            self._session.change((), [place])  # whoever asks again tries again
+            self._session.change((), [place])  # the next call tries again
             self._error = self._error or found
         else:
             self._by_id[place] = self._partitions[self._names[place[0]], place[1]] = found
@@ -320,7 +320,7 @@ class ShareConsumer:
                 continue
             taken = partition.take(session.owner, most, TAKE_BYTES, whole=False, first=True)
             if taken.more:
-                shares.soon(self._tell)  # whoever waits looks again after this turn
+                shares.soon(self._tell)  # waiting callers look again after this turn
             if taken.acquired:
                 session.served(place)
                 lock_ms = shares.rules(self.group).limits.lock_ms

@@ -92,7 +92,7 @@ class SharedPartition:
         self._state = SharePartition(settlement, self._rules.limits)
         self._looked_at = 0  # the limit of deliveries by which those that are over it were found
         self._dying: Bits = {}  # dead, and not gone where they are to go
-        self._still: list[Callable[[], object]] | None = None  # who waits until those have gone
+        self._still: list[Callable[[], object]] | None = None  # calls that wait for the move
         self._watchers: dict[object, Wake] = {}
 
     def begin(self) -> None:

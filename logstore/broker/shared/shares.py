@@ -42,9 +42,9 @@ from logstore.names import check_group
 from logstore.slices import GoOn, Slices, Steps, Wait
 
 PARTITIONS_MAX: Final = 50_000  # of all groups; one that is read takes 2 KiB
-# Where somebody's records are released, or are overdue, before others have their turn.
+# Partitions whose records are released or overdue, before other work has its turn.
 ENDED_AT_ONCE: Final = 50  # partitions
-LOCKS_AT_ONCE: Final = 1000  # runs of records that somebody has
+LOCKS_AT_ONCE: Final = 1000  # locked runs of records
 # Of those that are forgotten, in units of ``Slices``.
 LEAVE_UNITS: Final = 2  # one whose readers are told
 ANEW_UNITS: Final = 5  # one that is asked for again
@@ -89,7 +89,7 @@ class _Pause:
 
     whole: Place
     heirs: deque[GoOn]
-    waiting: list[tuple[Place, Then]] = field(default_factory=list)  # who has asked for some
+    waiting: list[tuple[Place, Then]] = field(default_factory=list)  # ``find`` calls that wait
 
 
 class Shares:
@@ -107,7 +107,7 @@ class Shares:
         self.sessions = sessions or Sessions()
         self._around = around
         self._slices = Slices(around.soon)
-        self._known = kept  # as bytes: of partitions that nobody has asked for yet
+        self._known = kept  # as bytes: of partitions not opened yet
         self._opening: ByPlace[list[Then]] = ByPlace()
         self._pauses: ByPlace[_Pause] = ByPlace()  # of which none is a part of another
         self._used: dict[str, set[SharedPartition]] = {}  # where an owner may have records

@@ -31,7 +31,7 @@ class Taking:
         """As SharedPartition.take."""
         self.batches: list[Batch] = []
         self.acquired: list[Acquired] = []
-        self.passed = Settled()  # what was no record for any member
+        self.passed = Settled()  # offsets without a record for members
         self.cold = False
         self.more = False
         self._state = state
@@ -52,7 +52,7 @@ class Taking:
             return False
         batches = log.read(head, max(1, min(bytes_max, self._left)))
         if not batches:
-            log.check_failure()  # else who waits for more would be answered at once, for ever
+            log.check_failure()  # or a waiting fetch would be answered at once forever
             self.cold = True
             return False
         if batches[0].size > self._left and not first:

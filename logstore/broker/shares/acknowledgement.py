@@ -14,8 +14,8 @@ class Type(IntEnum):
 
     GAP = 0  # there is no record
     ACCEPT = 1
-    RELEASE = 2  # it may be given to somebody again
-    REJECT = 3  # nobody can do anything with it
+    RELEASE = 2  # it may be delivered again
+    REJECT = 3  # it must not be delivered again
     RENEW = 4  # more time (KIP-1222)
 
 

@@ -69,7 +69,7 @@ assert AHEAD_AT_ONCE * (1 + AHEAD_PARTS) <= MARKED_AT_ONCE  # in one go
 ENDED_AT_ONCE: Final = 500  # offsets of groups
 LOOKED_AT_ONCE: Final = 1000  # logs, whether they are synced
 FENCED_AT_ONCE: Final = 100  # transactions that have taken too long
-EXPIRED_AT_ONCE: Final = 1000  # ids, whether they are to be forgotten
+EXPIRED_AT_ONCE: Final = 1000  # ids checked for expiry
 AGAIN_MS: Final = 1000  # after a partition, say, that was full
 # Only the trimming of the journal waits for the sync of markers. What comes next in their
 # partitions is synced soon, and they with it: so a producer that goes on has two syncs a
@@ -336,7 +336,7 @@ class TransactionCoordinator:
                 continue
             found.append(Part(*place, first))
             gathering.parts.append((found[-1], its))
-            # Of what is aborted nothing has to be there.
+            # Aborted records need not be synced.
             if it.outcome is Outcome.COMMIT and its.synced < its.end:
                 gathering.syncing.add(its, its.end)
         gathering.encoded.append(encode_parts(found))
@@ -485,8 +485,8 @@ class TransactionCoordinator:
         decision, now_ms = deciding.decision, self._around.now().ms
         for _ in range(min(len(deciding.logs), most)):
             part, its = deciding.logs[0]
-            # Else it stands there. Where a power cut has taken what was to be aborted, the marker
-            # takes its place: no later transaction of the producer may begin there.
+            # Otherwise the marker is already there. If a power cut has lost the records to abort,
+            # the marker takes their place: no later transaction of the producer may begin there.
             if first_of(its, decision.pid) == part.first or its.end <= part.first:
                 batch = marker(decision.outcome, decision.pid, decision.epoch, now_ms)
                 try:

@@ -147,7 +147,7 @@ class GroupOffsets:
             self._keep(group, [*found.values()], place, kept, partial(self._end, place))
 
         def kept(keeping: Keeping | None) -> None:
-            if not result.done:  # later attempts nobody waits for
+            if not result.done:  # no one waits for later attempts
                 if keeping is None:
                     result.finish(None, offsets.keys())
                 else:

@@ -56,14 +56,14 @@ class Syncing:
             if log.synced < upto:
                 try:
                     log.check_failure()
-                except UnknownPartition:  # what was deleted nobody waits for
+                except UnknownPartition:  # no one waits for a deleted log
                     pass
                 except LogstoreError as error:
                     self.failed = error
                 else:
                     if self._stop is None:
                         self._stop = log.watch(wake)
-                    if log.synced < upto:  # else its news came before it was watched
+                    if log.synced < upto:  # otherwise it was synced before the watch
                         return count
             self._leave()
             self._at += 1

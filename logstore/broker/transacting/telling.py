@@ -13,8 +13,8 @@ from logstore.errors import LogstoreError
 from logstore.log import Log, Wake
 from logstore.records.encode import encode
 
-# Of those who have told something, before others have their turn; and seconds, where what they do
-# then is more than it should be (as ``slices.SLICE_S``).
+# Callers per turn, before other work has its turn; and a limit in seconds, in case the callers take
+# longer than they should (as ``slices.SLICE_S``).
 CALLED_AT_ONCE: Final = 100
 CALLED_S: Final = 0.005
 

@@ -3,7 +3,7 @@
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-_SPARE: Final = 64  # entries that count no more are let be, below this
+_SPARE: Final = 64  # void entries are kept up to this many
 
 
 class Deadlines:

@@ -60,7 +60,7 @@ class Journaled:
         self._names: dict[int, str] = {}  # by producer id
         self._decisions: set[int] = set()
         self._committed: dict[int, list[Committed]] = {}  # by place
-        # What was dropped while there were some, with the place: to be left out of those before.
+        # Drops with their places, which remove earlier committed offsets.
         self._drops: list[tuple[str, Sequence[Place], int]] = []
         self._early: set[int] = set()  # finished before they were read here
         self._next = 0  # the place after the last that was read

@@ -184,7 +184,7 @@ class Staged:
     def stage(self, pid: int, staged: Offsets, place: int) -> None:
         """Stage offsets of a producer's transaction; they replace its earlier ones."""
         known = self._transactions.get(pid)
-        if known is not None and known.epoch != staged.epoch:  # whose end nobody will say
+        if known is not None and known.epoch != staged.epoch:  # whose end will never be journaled
             self._forget(pid, known.place + 1)
             known = None
         if known is None:

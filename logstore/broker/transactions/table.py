@@ -38,7 +38,7 @@ TIMEOUT_MS_MAX: Final = 900_000  # transaction.max.timeout.ms
 IDS_MAX: Final = 100_000
 _IDS_SPARE: Final = 1000  # beyond that, until they are
 AGAIN_MS: Final = 1000  # after a journal that was full, say
-OPEN_MAX: Final = 10_000  # transactions: each holds back all who read committed records
+OPEN_MAX: Final = 10_000  # transactions: each delays all readers of committed records
 
 
 class Now(NamedTuple):
@@ -65,7 +65,7 @@ class Table:
     ) -> None:
         """``ids``: from the journal."""
         self.timeout_ms_max = timeout_ms_max
-        # What was changed last is last.
+        # The most recently changed entry is last.
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._names: dict[int, str] = {}  # by producer id, the one before included
         self._open: set[str] = set()

@@ -90,7 +90,7 @@ class TransactionalId(NamedTuple):
     state: State = State.EMPTY
     began_ms: int = NEVER  # the open transaction
     pending: bool = False
-    connection: int = 0  # the newest that has spoken for it
+    connection: int = 0  # the newest connection that has used it
     # Loaded at a start, and not heard of since. A transaction may have been open of which nothing
     # was written yet: its producer goes on as if it still were.
     restored: bool = False
@@ -137,7 +137,7 @@ class TransactionalId(NamedTuple):
         if asked is not None and asked.epoch != self.epoch:
             if asked.epoch != self.last_epoch:
                 raise self._fenced(asked)
-            return self  # nobody else has come in between: that one would have no last epoch
+            return self  # no other producer since: it would have no last epoch
         last_epoch = NO_EPOCH if asked is None else self.epoch
         pid, epoch, previous_pid = self.pid, self.epoch + 1, NO_PID
         if self.epoch >= EXHAUSTED:

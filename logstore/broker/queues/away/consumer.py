@@ -43,7 +43,7 @@ class FarConsumer:
         self.subscription = subscription
         self.attached = True
         self.left = False  # the owner gives nothing more
-        self.over = False  # it was cancelled: it is not to be subscribed anew
+        self.over = False  # cancelled: must not subscribe again
         self.received = FIRST  # the number of what comes next
         self.passed = FIRST  # numbers below have gone to the client
         self.out = 0  # of those, how many are not settled

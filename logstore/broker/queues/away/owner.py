@@ -450,9 +450,9 @@ class FarOwner:
         """
         self._looking = False
         talk, left = self._talk, LOOK_MAX
-        if talk is None or talk.full:  # an owner that does not read hears of it once it does
+        if talk is None or talk.full:  # an owner that does not read learns it later
             return
-        # What the owner may have taken back is given to nobody before it has answered.
+        # Messages that the owner may have taken back are not delivered before it has answered.
         woken, self._woken = (self._woken, {}) if talk.fresh else ({}, self._woken)
         credits: list[messages.Credit] = []
         for consumer in woken:

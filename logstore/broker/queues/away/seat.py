@@ -26,7 +26,7 @@ from logstore.errors import ClusterUnreachable, LogstoreError, NotOwned
 from logstore.log import Log
 from logstore.relay.messages import Counts
 
-LOOK_AGAIN_MS: Final = 1000  # that counts are taken for true by who does not ask for them first
+LOOK_AGAIN_MS: Final = 1000  # how long counts are reused without asking
 
 Group = Delivered[Any, Any]
 
@@ -178,7 +178,7 @@ class AwaySeat:
             return
         if isinstance(error, NotOwned):
             self._elsewhere()
-        elif not isinstance(error, ClusterUnreachable):  # else it waits for another link
+        elif not isinstance(error, ClusterUnreachable):  # otherwise it waits for another link
             del self._consumers[subscription]
             subscription.cancelled()
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:  # the model, which whoever asks has opened first
+if TYPE_CHECKING:  # the model, which the caller has already loaded
     from logstore.broker.queues.crossing.topic_route import TopicRoute
 
 

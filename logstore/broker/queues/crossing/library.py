@@ -13,7 +13,7 @@ from logstore.errors import LogstoreError
 
 _T = TypeVar("_T")
 
-LOOKED_WITHIN_S: Final = 2.0  # what is not known by then is told as unknown
+LOOKED_WITHIN_S: Final = 2.0  # then the state is reported as unknown
 
 
 class Model(Protocol):
@@ -59,7 +59,7 @@ def add(
 def listed(owner: Owner, vhost: bytes) -> list[RouteAbout]:
     """List the routes of a virtual host. Raises NoVhost."""
     routes = owner.with_model(lambda model: model.topic_routes().of(model.vhost(vhost)))
-    # In a process that has just begun none has been looked at.
+    # In a process that has just started the routes were not looked at yet.
     owner.wait(lambda: all(it.looked or it.gone for it in routes), LOOKED_WITHIN_S)
     return owner.with_model(lambda model: [about(it) for it in routes if not it.gone])
 

@@ -295,7 +295,7 @@ class TopicRoute:
             self._turn = (self._turn + n) % count
             if not self._send(feed, now_ms):
                 return
-            if not feed.has_read:  # else first what was read of this one
+            if not feed.has_read:  # otherwise finish this partition first
                 self._turn = (self._turn + 1) % count
             self.wake()
             return
@@ -305,7 +305,7 @@ class TopicRoute:
         """Send a run; return whether to continue at once."""
         try:
             records, upto = feed.records(self._run_max)
-        except LogstoreError as error:  # damaged: nobody could say what is lost
+        except LogstoreError as error:  # damaged: it is unknown what is lost
             self._damaged = True
             self._stay(f"{error}; move the position of group {self.group} past it to go on")
             return False

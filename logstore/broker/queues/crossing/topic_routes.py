@@ -61,7 +61,7 @@ def _nothing() -> None:
 class TopicRoutes(Crossings):
     """The routes of one process. Used in the sessions' thread."""
 
-    is_lone = True  # its process is no node of several, who would each bring what a topic has
+    is_lone = True  # of several nodes, each would send every record
 
     def __init__(self, around: Around) -> None:
         self.stop = _nothing  # being told of topics

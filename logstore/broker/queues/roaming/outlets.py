@@ -106,7 +106,7 @@ class Outlets:
             outlet.log = found
         for batch, waiting in parked:
             self._opener.parked(-batch.size - BATCH_BYTES)
-            if self._dropped:  # of a queue that is gone nobody waits for anything
+            if self._dropped:  # no one waits for a deleted queue
                 waiting.unparked(None, 0)
             elif isinstance(found, LogstoreError):
                 waiting.unparked(None, 0, found)

@@ -28,7 +28,7 @@ from logstore.log import Log
 
 Group = Delivered[Any, Any]
 
-PATIENCE_MS: Final = 15_000  # of who fetches, while no node serves the queue
+PATIENCE_MS: Final = 15_000  # of a get, while no node serves the queue
 GETTERS_MAX: Final = 1000  # that wait
 
 
@@ -109,14 +109,14 @@ class RoamingQueue:
         self.facts = facts
         self.policy = policy
         self.limits = _limits(facts, policy)
-        # An exclusive one is of a connection at another node, and so of nobody's here.
+        # An exclusive queue belongs to a connection at another node, so no connection here owns it.
         self.owner: object | None = self if facts.exclusive else None
         self.kept: Pending | None = None
         self.gone = False
         self.counts = QueueCounts()
         self._roamers = roamers
         self._outlets = outlets
-        self._getters: list[_Getter] = []  # who waits for it to be served
+        self._getters: list[_Getter] = []  # gets that wait for a node to serve it
         self.seat: Seat = roamers.nowhere(self)
 
     def __repr__(self) -> str:
@@ -316,7 +316,7 @@ class RoamingQueue:
         """As Named.purge."""
         self.seat.purge(then)
 
-    # Deliveries are their seat's; these are of nobody's any more.
+    # Deliveries belong to their seat; these have none any more.
 
     def settle(self, delivered: Group) -> None:
         """As Named.settle."""

@@ -207,10 +207,10 @@ class Cursor:
         """Return the page that contains the cursor, or the next page if the cursor is
         at its end.
         """
-        if self.at < log.start:  # what is kept of it is gone all the same
+        if self.at < log.start:  # cached pages below the start must not be used
             self._move(log.start)
         page = pages.get(log, self._begin)
-        if page is None:  # it is kept no more: what is left of it is read
+        if page is None:  # no longer cached: the rest is read
             self._move(self.at)
         elif self._taken < len(page.records):
             return page

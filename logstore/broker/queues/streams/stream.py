@@ -312,7 +312,7 @@ class Stream:
             self._streams.parked(-size)
             if self._log is not None:
                 self._put(messages, waiting)
-            else:  # of one that is deleted nobody waits for anything
+            else:  # no one waits for a deleted stream
                 waiting.unparked(None, 0, self.failed)
 
     def _put(self, messages: Sequence[Message], waiting: Waiting) -> None:

@@ -29,7 +29,7 @@ from logstore.relay.wire import numbered
 
 ITEMS_MAX: Final = 200  # of one answer: some 2 ms here, and there
 ANSWER_BYTES: Final = 256 << 10  # beside its last item
-KEYS_MAX: Final = 100_000  # that one is to be told of; with more it is told of all anew
+KEYS_MAX: Final = 100_000  # pending for a node; with more it gets the whole table again
 PATIENCE_S: Final = 1.0  # that a declaration waits for nodes which say nothing
 
 Key = tuple[bytes, bytes | Binding]  # virtual host; a queue's name, or a binding
@@ -50,12 +50,12 @@ class _Listener:
 
     def __init__(self, asking: Asking) -> None:
         self.asking = asking
-        self.keys: dict[Key, int] = {}  # what it is to be told, and by which change; ascending
+        self.keys: dict[Key, int] = {}  # keys to send, each with its change number; ascending
         self.queues: Iterator[Key] | None = None  # still to be told of, of all there were
         self.begins = True
         self.then: Answered | None = None  # while it waits
         self.told = self.known = 0  # changes; the first are on their way
-        self.slow = False  # nobody waits for it
+        self.slow = False  # changes do not wait for it
 
 
 class Told:
