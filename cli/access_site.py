@@ -40,16 +40,16 @@ class AccessSite(Protocol):
     def add_user(
         self, name: str, password: str | None, tags: Sequence[str], iterations: int
     ) -> None:
-        """Raises UserExists, InvalidName, Refused."""
+        """Add a user. Raises UserExists, InvalidName, Refused."""
 
     def set_password(self, name: str, password: str, iterations: int) -> None:
-        """Raises UnknownUser, Refused."""
+        """Set a user's password. Raises UnknownUser, Refused."""
 
     def set_tags(self, name: str, tags: Sequence[str]) -> None:
-        """Raises UnknownUser, Refused."""
+        """Set a user's tags. Raises UnknownUser, Refused."""
 
     def delete_user(self, name: str) -> None:
-        """Raises UnknownUser, Refused."""
+        """Delete a user. Raises UnknownUser, Refused."""
 
     def rules(self) -> "list[KeptRule]":
         """All rules, sorted."""
@@ -70,10 +70,10 @@ class AccessSite(Protocol):
         """All topic permissions, ordered by virtual host, user and exchange."""
 
     def set_permission(self, permission: "KeptPermission | KeptTopicPermission") -> None:
-        """Raises UnknownUser, NoneOfThatName, Refused."""
+        """Set a permission. Raises UnknownUser, NoneOfThatName, Refused."""
 
     def clear_permission(self, user: str, vhost: str, exchange: str | None) -> None:
-        """Raises UnknownUser, NoneOfThatName."""
+        """Clear a permission. Raises UnknownUser, NoneOfThatName."""
 
     def damaged(self) -> list[str]:
         """Unreadable rows of users, rules and permissions: what each is, and the reason."""

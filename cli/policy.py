@@ -39,10 +39,10 @@ class Policies(Protocol):
 
     def rows(self) -> list[PolicyRow]: ...
     def set(self, policy: "Policy") -> None:
-        """Raises InvalidPolicy, TooManyPolicies."""
+        """Set a policy. Raises InvalidPolicy, TooManyPolicies."""
 
     def delete(self, name: str) -> None:
-        """Raises NoPolicy."""
+        """Delete a policy. Raises NoPolicy."""
 
 
 class _Local:

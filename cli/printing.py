@@ -29,7 +29,7 @@ class Lines:
     """A format, and how records get out in it."""
 
     def __init__(self, format_: str) -> None:
-        """Raises ValueError as ``renderer`` does."""
+        """Parse the format. Raises ValueError as ``renderer`` does."""
         self._format = format_
         self._csv = is_csv(format_)
         self._render = csv_rows(format_) if self._csv else renderer(format_)

@@ -203,13 +203,15 @@ class QueueSite(Protocol):
         """Check that the topic exists. Raises UnknownTopic, or NoneOfThatName."""
 
     def bind(self, binding: BindingFacts) -> None:
-        """Raises NoExchange, NoQueue, NotPermitted, InvalidArgument."""
+        """Bind a queue or an exchange. Raises NoExchange, NoQueue, NotPermitted,
+        InvalidArgument.
+        """
 
     def unbind(self, binding: BindingFacts) -> None:
         """Delete a binding; has no effect if it does not exist. Raises as ``bind``."""
 
     def delete_exchange(self, name: str, *, if_unused: bool) -> None:
-        """Raises NoExchange, InUse, NotPermitted."""
+        """Delete an exchange. Raises NoExchange, InUse, NotPermitted."""
 
     def delete_queue(self, name: str, *, if_unused: bool, if_empty: bool) -> int:
         """Delete a queue; returns its number of ready messages. Raises NoQueue, ConsumersThere,
@@ -220,7 +222,7 @@ class QueueSite(Protocol):
         """Purge a queue; returns its number of ready messages. Raises NoQueue."""
 
     def sink(self, exchange: str, properties: dict[str, Any]) -> QueueSink:
-        """Raises NoExchange."""
+        """A sink that publishes to the exchange. Raises NoExchange."""
 
     def peek(self, queue: str, begin: str | None, most: int) -> Peek:
         """Browse messages from this position on without taking any. Raises NoQueue."""
@@ -256,4 +258,4 @@ class QueueSite(Protocol):
         """Take the first ready message. Raises NoQueue, SingleActive."""
 
     def consume(self, queue: str, prefetch: int) -> Consumer:
-        """Raises NoQueue, ExclusiveUse."""
+        """Consume from a queue. Raises NoQueue, ExclusiveUse."""

@@ -67,7 +67,7 @@ class Line:
         self._socket.close()
 
     def send(self, requests: Sequence[tuple[bytes | str, ...]]) -> None:
-        """Raises CommandFailed."""
+        """Send requests. Raises CommandFailed."""
         data = b"".join(hiredis.pack_command(request) for request in requests)  # type: ignore[arg-type]
         try:
             self._socket.sendall(data)

@@ -57,10 +57,10 @@ class Schedules(Protocol):
 
     def counted(self) -> list[Counted]: ...
     def entries(self, where: Where, most: int) -> Iterator[Entry]:
-        """Raises NoExchange, UnknownTopic, NotWaiting."""
+        """The scheduled entries. Raises NoExchange, UnknownTopic, NotWaiting."""
 
     def cancel(self, where: Where, place: str) -> None:
-        """Raises NotWaiting, NoExchange, UnknownTopic, UnknownPartition."""
+        """Cancel an entry. Raises NotWaiting, NoExchange, UnknownTopic, UnknownPartition."""
 
 
 class _Local:

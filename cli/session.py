@@ -30,13 +30,13 @@ class Sessions(Protocol):
 
     def rows(self) -> list[Row]: ...
     def row(self, client: str) -> Row:
-        """Raises NoneOfThatName."""
+        """The session of a client. Raises NoneOfThatName."""
 
     def subscriptions(self, client: str) -> list[Row]:
-        """Raises NoneOfThatName."""
+        """The subscriptions of a session. Raises NoneOfThatName."""
 
     def end(self, client: str) -> None:
-        """Raises NoneOfThatName."""
+        """End a session. Raises NoneOfThatName."""
 
 
 class _Served:

@@ -127,10 +127,12 @@ class Group(Protocol):
         out_of_range: bool = False,
         dry_run: bool = False,
     ) -> "list[Move]":
-        """Raises GroupBusy, UnknownTopic, UnknownPartition, OffsetOutOfRange."""
+        """Move the group's offsets. Raises GroupBusy, UnknownTopic, UnknownPartition,
+        OffsetOutOfRange.
+        """
 
     def delete(self) -> None:
-        """Raises GroupBusy, UnknownGroup."""
+        """Delete the group. Raises GroupBusy, UnknownGroup."""
 
 
 class Site(Protocol):

@@ -65,10 +65,10 @@ class Routes(Protocol):
 
     def rows(self) -> list[RouteRow]: ...
     def add(self, wanted: Wanted) -> None:
-        """Raises Refused, NoneOfThatName."""
+        """Add a route. Raises Refused, NoneOfThatName."""
 
     def remove(self, topic: str, exchange: str) -> None:
-        """Raises NoneOfThatName."""
+        """Remove a route. Raises NoneOfThatName."""
 
 
 class _Local:

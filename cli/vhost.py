@@ -35,10 +35,10 @@ class Vhosts(Protocol):
 
     def rows(self) -> list[VhostRow]: ...
     def add(self, name: str) -> None:
-        """Raises InvalidName."""
+        """Add a virtual host. Raises InvalidName."""
 
     def delete(self, name: str) -> None:
-        """Raises NoneOfThatName, Refused for the default one."""
+        """Delete a virtual host. Raises NoneOfThatName, Refused for the default one."""
 
 
 class _Local:

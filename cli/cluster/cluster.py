@@ -343,7 +343,7 @@ class Cluster:
         return self.admin.groups()
 
     def group(self, name: str) -> ClusterGroup:
-        """Raises UnknownGroup."""
+        """The group of this name. Raises UnknownGroup."""
         commits = name in self.groups()
         if not commits and not self.admin.has_group(name):
             raise UnknownGroup(f"no group {name!r}: it has committed nothing", name)

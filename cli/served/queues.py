@@ -91,7 +91,7 @@ class ServedQueues:
     def declare_queue(
         self, name: str, *, durable: bool, auto_delete: bool, arguments: Table
     ) -> str:
-        """As QueueSite.declare_queue. A plain one is the one that there is, whatever its facts."""
+        """As QueueSite.declare_queue. A plain declaration matches any existing queue."""
         if name and durable and not (auto_delete or arguments):
             try:
                 return self._counts(name).queue

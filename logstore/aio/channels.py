@@ -124,7 +124,7 @@ class Channel(Opened["Channel"]):
         return self
 
     async def publish(self, payload: bytes) -> int:
-        """As Channel.publish. Cancelled, it was published or not; of a history, as an append."""
+        """As Channel.publish. If cancelled, the message may have been published; as an append."""
         self._channel.check(payload)
         self._ground.checked()
         await self._opened()

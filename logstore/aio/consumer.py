@@ -153,7 +153,7 @@ class Consumer(Opened["Consumer"]):
         await self._ground.workers.run(lambda: consumer.commit(metadata))
 
     async def close(self, *, last_done: bool = True) -> None:
-        """As Consumer.close; goes on if whoever waits is cancelled."""
+        """As Consumer.close; continues if the waiting task is cancelled."""
         self._closed = True
         async with self._opening:
             consumer = self._consumer

@@ -80,7 +80,7 @@ class Ground:
             await asyncio.shield(self.workers.start(call))
 
     async def close(self) -> None:
-        """As Store.close; goes on if whoever waits is cancelled."""
+        """As Store.close; continues if the waiting task is cancelled."""
         if self._closing is None:
             self._closing = self.loop.create_task(self._close())
         await asyncio.shield(self._closing)

@@ -75,7 +75,7 @@ class Producer(Face[Behind]):
         await self._ground.safe(marks.items(), "what was sent to a producer")
 
     async def close(self) -> None:
-        """As Producer.close; goes on if whoever waits is cancelled."""
+        """As Producer.close; continues if the waiting task is cancelled."""
         await self._ground.finish(self._behind.close)
 
     async def __aenter__(self) -> Self:

@@ -66,9 +66,9 @@ class Store(Face[Behind]):
         await self.close()
 
     async def close(self) -> None:
-        """As Store.close; goes on if whoever waits is cancelled.
+        """As Store.close; continues if the waiting task is cancelled.
 
-        Whoever waits for something in another task gets Closed.
+        Other tasks that wait for the store get Closed.
         """
         await self._ground.close()
 

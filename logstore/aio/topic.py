@@ -86,9 +86,10 @@ class Topic(Opened["Topic"], Face[Behind]):
         *,
         deliver_at: datetime | int | None = None,
     ) -> Position:
-        """As Topic.append: synced on return, with all that others append meanwhile.
+        """As Topic.append: synced on return, with everything that others append meanwhile.
 
-        Cancelled, it was appended or not; where it was, a note on the exception says so.
+        If the task is cancelled, the record may have been appended; a note on the exception then
+        says so.
         """
         topic = self.behind
         if deliver_at is not None:
@@ -109,7 +110,7 @@ class Topic(Opened["Topic"], Face[Behind]):
     async def append_many(
         self, messages: Iterable[Message], partition: int | None = None
     ) -> Sequence[Position]:
-        """As Topic.append_many. Cancelled, all were appended or none; as ``append`` says it."""
+        """As Topic.append_many. If cancelled, all were appended or none; as with ``append``."""
         topic, listed = self.behind, list(messages)
         if not topic.all_at_hand:
             await self._open_all(topic)

@@ -46,7 +46,7 @@ class NodeAudit:
         return self._topic.dropped
 
     def tell(self, event: str, who: Identity, what: str = "", outcome: str = DONE) -> None:
-        """As Audit.tell. Without users nothing is kept: nobody has to say who he is."""
+        """As Audit.tell. Keeps nothing without users, because clients then have no identity."""
         if not self._access.required:
             return
         if threading.get_ident() != self._thread:

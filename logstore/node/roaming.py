@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
     from logstore.broker.queues.vhost import Vhost
 
-# The maximum number of nodes that own queues; more partitions take longer to take over.
+# Its partitions limit the number of nodes that own queues; more take longer to take over.
 JOURNAL: Final = OwnTopic(
     f"{PREFIX}queues",
     12,

@@ -148,7 +148,7 @@ class NodeShares:
         return self._settings.errors_deadletterqueue_topic_name_prefix
 
     def now_ms(self) -> int:
-        """As Surroundings.now_ms: it stands still while nobody is heard."""
+        """As Surroundings.now_ms: stands still while the loop does."""
         return int(self._turn.now() * 1000)
 
     def wall_ms(self) -> int:

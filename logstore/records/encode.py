@@ -421,7 +421,7 @@ def _field_columns(column: Sequence[bytes | None]) -> tuple[_Bytes, _Bytes, _Siz
     if most < len(VARINTS):
         sizes = [_FIELD_BYTES[length] for length in lengths]
         return [VARINTS[length] for length in lengths], filled, (0, sizes)
-    # A record of this length costs more to copy than all its varints.
+    # One value is so long that copying it costs more than all varints.
     varints = [encoded(length) for length in lengths]
     return varints, filled, (0, list(map(add, lengths, map(len, varints))))
 

@@ -217,7 +217,7 @@ class Bench:
         return self.coordinator.leave("g", [Leaver(member_id, instance)], self.now)[0].error
 
     def members(self, count, assign=str.encode, **fields):
-        """Form a stable generation of so many members; the leader's answer comes first.
+        """Form a stable generation of ``count`` members; the leader's answer comes first.
 
         ``assign(member id)`` returns the leader's assignment for a member.
         """

@@ -129,7 +129,7 @@ class AmqpChannel:
         return bool(self._unacked)
 
     def room(self) -> int:
-        """As queues.Channel.room. What was fetched is not counted: no consumer has it."""
+        """As queues.Channel.room. Messages fetched by Get do not count, as no consumer has them."""
         if self.gone or self.closing:  # its consumers have not all ended yet
             return 0
         if not self.limit:

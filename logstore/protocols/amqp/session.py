@@ -257,7 +257,7 @@ class AmqpSession:
                 self._time_is_up(self._reason)
 
     def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
-        """As Session.outgoing; all that there is, so that what is pushed comes behind it."""
+        """As Session.outgoing; returns all output, so that pushed data comes after it."""
         out = self.out
         if not out:
             self._feed()

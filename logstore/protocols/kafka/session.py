@@ -179,7 +179,7 @@ class KafkaSession:
         return at
 
     def _check_size(self, size: int) -> None:
-        """Raises BrokenProtocol."""
+        """Check the size of a request. Raises BrokenProtocol."""
         settings, login = self._client.door.settings, self._login
         low, high = _HEADER.size, self._frame_bytes_max
         less = high < settings.socket_request_max_bytes

@@ -27,7 +27,7 @@ class Asked(NamedTuple):
     forgotten: Sequence[TopicPartition]
 
     def check(self) -> None:
-        """Raises Refused."""
+        """Check names and sizes of the request. Raises Refused."""
         if not self.group or not 0 < len(self.member) <= MEMBER_CHARACTERS_MAX or self.epoch < -1:
             raise Refused(
                 f"member {self.member[:60]!r} of share group {self.group[:60]!r} at epoch "

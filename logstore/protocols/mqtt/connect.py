@@ -75,7 +75,7 @@ def expiry_s(connect: Connect) -> int:
 
 
 def check_will(will: Will) -> None:
-    """Raises Broken."""
+    """Check the will of a CONNECT. Raises Broken."""
     try:
         check_topic(will.topic)
     except InvalidTopic as error:

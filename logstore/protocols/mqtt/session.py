@@ -337,7 +337,7 @@ class MqttSession:
             self.link.cut(reason)
 
     def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
-        """As Session.outgoing; all that there is, so that what is pushed comes behind it."""
+        """As Session.outgoing; returns all output, so that pushed data comes after it."""
         if not self.out:
             self._feed()
             if not self.out:
@@ -407,7 +407,7 @@ class MqttSession:
     # What is asked
 
     def _carry_out(self, packet: packets.Packet) -> None:
-        """Raises Broken."""
+        """Carry out one packet. Raises Broken."""
         match packet:
             case packets.Ping(kinds.PINGREQ):
                 self.put(writing.PINGRESP)

@@ -29,7 +29,7 @@ _FAILED_V311: Final = 0x80
 
 
 def subscribing(of: Carrier, packet: Subscribe) -> Steps:
-    """Raises Broken."""
+    """Carry out a SUBSCRIBE. Raises Broken."""
     ids = packet.properties.subscription_ids
     said = bytearray()
     pending: Pending | None = None

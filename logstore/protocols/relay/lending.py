@@ -159,7 +159,7 @@ class Lending:
         self.answer(id, told(id, error))
 
     def subscribe(self, asked: messages.Subscribe) -> None:
-        """Raises BrokenProtocol, LogstoreError."""
+        """Add a consumer. Raises BrokenProtocol, LogstoreError."""
         if len(self.lents) >= CONSUMERS_MAX:
             raise Refused(f"a node may have at most {CONSUMERS_MAX} consumers of another node")
         queue = self._door.find(asked.vhost, asked.queue, asked.number)
@@ -169,7 +169,7 @@ class Lending:
         self.answer(asked.id, messages.Subscribed(asked.id))
 
     def unsubscribe(self, asked: messages.Unsubscribe) -> None:
-        """Raises BrokenProtocol."""
+        """End a consumer. Raises BrokenProtocol."""
         lent = self._lent(asked.id)
         if lent is None or lent.ended:  # it was cancelled just now, and is told so
             return
@@ -179,7 +179,7 @@ class Lending:
         self.tidy(lent)
 
     def credit(self, given: messages.Credit) -> None:
-        """Raises BrokenProtocol."""
+        """Give a consumer more credit. Raises BrokenProtocol."""
         lent = self._lent(given.id)
         if lent is not None:
             lent.credit(given.below, given.passed)
@@ -194,7 +194,7 @@ class Lending:
         return found
 
     def get(self, asked: messages.Get) -> None:
-        """Raises BrokenProtocol, LogstoreError."""
+        """Fetch a message. Raises BrokenProtocol, LogstoreError."""
         fetched = self._fetching(asked.out)
         queue = self._door.find(asked.vhost, asked.queue, asked.number)
 
@@ -225,7 +225,7 @@ class Lending:
         return self._fetched
 
     def purge(self, asked: messages.Purge) -> None:
-        """Raises LogstoreError."""
+        """Purge a queue. Raises LogstoreError."""
         queue = self._door.find(asked.vhost, asked.queue, asked.number)
         queue.purge(lambda total: self.answer(asked.id, messages.Purged(asked.id, total)))
 
@@ -269,7 +269,7 @@ class Lending:
     # What becomes of messages
 
     def verdict(self, id: int, those: Sequence[Run], verdict: Verdict) -> None:
-        """Raises BrokenProtocol."""
+        """Settle messages. Raises BrokenProtocol."""
         holder = self._holder(id)
         if holder is None:
             return

@@ -235,7 +235,7 @@ class RespSession:
         self._client.look_at_the_clock(now)
 
     def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
-        """As Session.outgoing; all that there is, so that what is pushed comes behind it."""
+        """As Session.outgoing; returns all output, so that pushed data comes after it."""
         client = self._client
         if self._unsafe and not self._unsafe.settled():
             return ()

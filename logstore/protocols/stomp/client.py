@@ -170,7 +170,7 @@ class StompClient:
     # Rights
 
     def require(self, asks: Iterable[Ask | AskKey | Unless]) -> None:
-        """Raises Refusal."""
+        """Check the client's rights. Raises Refusal."""
         for ask in asks:
             self.permits.require(ask)
 

@@ -17,7 +17,7 @@ from logstore.stomp.frames import Frame
 
 
 def begin(of: StompClient, frame: Frame) -> None:
-    """Raises StompFault."""
+    """Begin a transaction. Raises StompFault."""
     name = _named(frame)
     if name in of.transactions:
         raise StompFault("Bad transaction", f'Transaction "{name}" has begun already\n')

@@ -318,7 +318,7 @@ class StompSession:
             self._beat_at = now + self._beats.sends / 2
 
     def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
-        """As Session.outgoing; all that there is, so that what is pushed comes behind it."""
+        """As Session.outgoing; returns all output, so that pushed data comes after it."""
         client = self.client
         self._note_phase()
         if not client.out:

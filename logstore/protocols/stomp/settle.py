@@ -21,7 +21,7 @@ TAG_DIGITS: Final = 18
 
 
 def ack(of: StompClient, frame: Frame) -> None:
-    """Raises StompFault."""
+    """Acknowledge messages. Raises StompFault."""
     _settle(of, frame, settled)
 
 
