@@ -139,7 +139,7 @@ class Channels:
             self._hand_out_some()
 
     def close(self) -> None:
-        """Read histories no more, and refuse publishers of this process."""
+        """Stop reading histories, and refuse publishers of this process."""
         self._closed = Closed("the store of this channel is closed")
         if self._histories is not None:
             self._histories.close()
@@ -398,7 +398,7 @@ class Channels:
         return self.hand_out_apart(channel, [payload])
 
     def hand_out_apart(self, channel: bytes, payloads: Sequence[bytes]) -> int:
-        """As ``publish_apart`` of each, and nowhere else."""
+        """Publish each message as ``publish_apart``, to local receivers only."""
         route = self._routes_apart.get(channel)
         if route is None:
             if channel not in self.apart:
@@ -687,7 +687,7 @@ class Channels:
             self._hand_out_some()
 
     def _hand_out_some(self) -> None:
-        """As many as the turn may take yet; all, where nobody else is served."""
+        """Deliver as many messages as the turn still allows; all if no other work waits."""
         left = self._sends_left if self._soon is not None else sys.maxsize
         while self._under_way and left:
             left = self._under_way[0].some(left)

@@ -59,11 +59,11 @@ class CommittedLog(LogView):
         return batches
 
     def extent(self, at: int, bytes_max: int) -> Extent | None:
-        """As Log.extent: what is to be left out stands there, too."""
+        """As ``Log.extent``: it includes the batches whose records are left out."""
         return None
 
     def aborted(self, at: int, below: int, most: int = ABORTED_MAX) -> Sequence[Aborted]:
-        """As Log.aborted: nothing of any is there."""
+        """Return nothing: aborted records are already left out."""
         return ()
 
     def following(self, at: int) -> int | None:
@@ -71,7 +71,7 @@ class CommittedLog(LogView):
         return None if following is None or following >= self.safe else following
 
     def find(self, timestamp_ms: int, *, damaged: bool = False) -> int:
-        """As Log.find; the record that is found may be one that is left out."""
+        """As ``Log.find``; the record that is found may be one that is left out."""
         return min(self._log.find(timestamp_ms, damaged=damaged), self.safe)
 
 

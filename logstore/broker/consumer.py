@@ -168,7 +168,9 @@ class Consumer:
             self._committer = chores.begin(commit_s, self._commit_in_time, "committer")
 
     def forked(self, error: Forked) -> None:
-        """As Forkable.forked: the place in the group, and what was handed out, are the parent's."""
+        """As ``Forkable.forked``: the place in the group and the returned records belong to the
+        parent.
+        """
         self._lock, self._committing = threading.Lock(), threading.Lock()
         self._awake = threading.Event()
         self._stop_watching.detach()

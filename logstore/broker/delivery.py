@@ -248,7 +248,10 @@ class Mover:
         return good, gone
 
     def _append(self, records: Sequence[Waiting], gone: Sequence[Entry], now_ms: int) -> None:
-        """As one batch, which is noted before, and known to be there or not after a crash."""
+        """Append the records as one batch.
+
+        The move is noted before, so that after a crash it is known whether the batch was appended.
+        """
         number = now_ms & SEQUENCE_MASK
         batch = self._batch([it.record for it in records], number, now_ms)
         moving = Moving(self._target.end, number, [it.entry for it in records])

@@ -108,7 +108,7 @@ class EmbeddedMember:
         return self._clock() - self._renewed_ms >= self._session_ms
 
     def join(self) -> Share:
-        """As a new member, whatever it was before. Raises GroupBusy, ReadOnly, Refused."""
+        """Join as a new member. Raises GroupBusy, ReadOnly, Refused."""
         self._let_go()
         self._id = uuid.uuid4().hex
         self._claim = self._table.claim_member(self._id)

@@ -28,7 +28,7 @@ class EndedLog(LogView):
         return min(self._log.stable, self._upto)
 
     def read(self, at: int, bytes_max: int) -> Sequence[Batch]:
-        """As Log.read: the last batch is whole, and may hold records that are not to be read."""
+        """As ``Log.read``: the last batch is whole, and may hold records behind the end."""
         if at >= self._upto:
             return ()
         batches = self._log.read(at, bytes_max)

@@ -254,7 +254,7 @@ class FanOut:
 
 
 def _batches(messages: Sequence[Stamped]) -> Sequence[Sequence[Stamped]]:
-    """As many messages at a time as a batch is to hold."""
+    """Yield as many messages at a time as a batch holds."""
     found: list[list[Stamped]] = []
     size = BATCH_BYTES
     for it in messages:

@@ -51,7 +51,7 @@ class GroupLags:
 
     @property
     def last(self) -> Looked:
-        """As it was looked up last, once ``ask`` has told so. From any thread."""
+        """The result of the last look, once ``ask`` has said that there is one. From any thread."""
         return self._fresh.last
 
     def look(self) -> Looked:

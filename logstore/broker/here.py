@@ -33,8 +33,9 @@ def read_when_here(source: Log, at: int, bytes_max: int) -> Sequence[Batch]:
 
 
 def records_at(source: Log, those: Sequence[int]) -> dict[int, Record | None]:
-    """The records at these offsets; None: it is damaged; no entry: there is none. Waits for what
-    has to be fetched. Raises LogFailed, Failed, UnknownPartition.
+    """Return the records at these offsets; None: damaged; no entry: there is none.
+
+    Waits for records that must be fetched. Raises LogFailed, Failed, UnknownPartition.
     """
     return {
         offset: record for _, found in looked_up(source, those) for offset, record in found.items()

@@ -185,7 +185,7 @@ class Ledger:
         return batch if self.repeats is None else self.repeats.admitted(batch)
 
     def appended(self, batch: Batch, base_offset: int) -> Aborted | None:
-        """As Notes.appended. Of a batch that no idempotent producer has made nothing is kept."""
+        """As ``Notes.appended``. Batches of producers that are not idempotent are not noted."""
         if self.repeats is not None:
             self.repeats.appended(batch)
             self._frozen = None

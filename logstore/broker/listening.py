@@ -76,7 +76,7 @@ class Listener:
             raise
 
     def forked(self, error: Forked) -> None:
-        """As Forkable.forked: what is published reaches the parent's."""
+        """As ``Forkable.forked``: published messages reach the parent's listener."""
         self._arrived = threading.Condition()
         self._forked = error
 
@@ -187,7 +187,7 @@ class Channel:
         self._channels.open_histories(self._channels.unopened([(self.name, True)]))
 
     def put(self, payload: bytes) -> tuple[int, Unsafe]:
-        """As ``publish`` without waiting: the number of receivers, and what must become safe."""
+        """Publish without waiting; return the number of receivers, and what must become safe."""
         unsafe = Unsafe()
         with self._channels.lock:
             self._channels.check_open()

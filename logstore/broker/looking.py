@@ -96,5 +96,5 @@ def _says(record: Record, text: bytes) -> bool:
 
 
 def _name_bytes(name: str) -> bytes:
-    """As it stands in the record."""
+    """Return the header's name as the bytes in a record."""
     return name.encode("utf-8", "surrogateescape")

@@ -61,7 +61,7 @@ class Partitioner:
         return found
 
     def partitions(self, keys: Sequence[bytes | None]) -> list[int]:
-        """As ``partition`` for each of many keys."""
+        """Return ``partition`` of each of many keys."""
         for key in set(keys).difference(self._remembered):
             self.partition(key)
         remembered = self._remembered

@@ -44,7 +44,7 @@ class Policy(NamedTuple):
 
 
 def policy_given(name: str, row: Mapping[str, Any]) -> Policy:
-    """As RabbitMQ's JSON has it, but for its name; whether it can be one is not looked at."""
+    """Return a policy from RabbitMQ's JSON, without its name; its values are not checked."""
     priority, apply_to = row.get("priority"), row.get("apply-to")
     return Policy(
         name, row.get("pattern", ""), row.get("definition", {}),

@@ -60,7 +60,7 @@ class Producer:
         self.sent = 0  # records taken
 
     def forked(self, error: Forked) -> None:
-        """As Forkable.forked: what was gathered is the parent's to send."""
+        """As ``Forkable.forked``: gathered records are the parent's to send."""
         self._lock = threading.Lock()
         self._closed, self._forked = True, error
 

@@ -100,7 +100,7 @@ def chunks(
 
 
 def fetched(log: Log, at: int, bytes_max: int) -> Sequence[Batch]:
-    """As Log.read, in a thread that may wait: nothing only at the end of what is there."""
+    """As ``Log.read``, in a thread that may block: empty only at the end of the log."""
     batches = log.read(at, bytes_max)
     if batches or at >= log.safe:
         return batches

@@ -135,7 +135,8 @@ class Rules:
         return max(now - before, -FOREVER), min(now + after, FOREVER)  # a batch holds 64 bits
 
     def encode(self, columns: Columns, compression: Compression | None = None) -> list[Batch]:
-        """Batches of at most max.message.bytes: one, unless the messages are too many for it.
+        """Return batches of at most max.message.bytes: one, unless the messages are too large for
+        it.
 
         A record that fits only as it is goes uncompressed. Raises RecordTooLarge.
         """

@@ -351,12 +351,12 @@ class Search(Generic[T]):
     # Looking
 
     def step(self, go_on: Callable[[], bool], *, last: bool = False) -> list[Hit[T]]:
-        """Look on for as long as ``go_on()``, and once at least; what can be told by then.
+        """Search as long as ``go_on()`` is true, and at least one step; return the hits in order.
 
-        ``last``: only end what is halfway.
+        ``last``: only finish a batch that is halfway.
 
-        Raises UnknownPartition where the topic was deleted. What can't be read is passed over, and
-        stands in ``counts``.
+        Raises UnknownPartition if the topic was deleted. Unreadable batches are skipped, and listed
+        in ``counts``.
         """
         found: list[Hit[T]] = []
         while not self.over and (self._at_work is not None or not last):

@@ -72,7 +72,7 @@ def uniform(
     partitions: Mapping[str, int],
     before: Mapping[str, set[Place]],
 ) -> Assignment:
-    """As many partitions to each member as can be, and as few moved from ``before`` as can be."""
+    """Assign partitions as evenly as possible, and move as few as possible from ``before``."""
     if not members:
         return {}
     if len(set(members.values())) == 1:

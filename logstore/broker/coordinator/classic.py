@@ -101,7 +101,9 @@ class ClassicGroup:
         members: Sequence[KeptMember],
         now_ms: int,
     ) -> "ClassicGroup":
-        """As it was kept. Members of the generation kept go on; otherwise all join anew."""
+        """Return the stored group. Members of the stored generation go on; otherwise all join
+        again.
+        """
         group = cls(name, limits, save, new_id)
         group.generation = head.generation
         group.protocol_type = head.protocol_type

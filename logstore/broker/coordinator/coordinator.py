@@ -715,7 +715,7 @@ class Coordinator:
         return empty
 
     def _share_group(self, name: str, kept: KeptGroup | None = None) -> ShareGroup:
-        """As it was kept, or a new one."""
+        """Return the stored share group, or a new one."""
         members = (
             [] if kept is None else map(share_member.decode_share_member, kept.members.values())
         )

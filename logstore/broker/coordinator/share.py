@@ -290,7 +290,7 @@ class ShareGroupSeen:
 
     @property
     def settings(self) -> GroupSettings:
-        """As they are now."""
+        """The present settings."""
         return self.group.settings()
 
 

@@ -54,7 +54,7 @@ class Collection:
 
     @property
     def encoding(self) -> str:
-        """As OBJECT ENCODING says it of Redis 7.2."""
+        """The encoding, as OBJECT ENCODING of Redis 7.2 reports it."""
         raise NotImplementedError
 
     def element(self, name: bytes) -> bytes | None:

@@ -163,7 +163,7 @@ class Journal:
             self.log.check_failure()
 
     def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
-        """As Syncing.sync_soon: that comes when the turn ends."""
+        """As ``Syncing.sync_soon``: the sync follows at the end of the turn."""
 
     def wait(self, upto: int) -> None:
         """As Syncing.wait."""

@@ -44,7 +44,7 @@ class Standing(Protocol):
 
     @property
     def sure(self) -> bool:
-        """As far as it knows."""
+        """Whether this process owns the database, as far as is known here."""
 
     def ask(self, then: Callable[[], object]) -> None:
         """Call ``then`` once it is certain that this process owns the database."""

@@ -161,14 +161,16 @@ class List(Collection):
         return self.items[at] if 0 <= at < len(self.items) else None
 
     def changes(self) -> Iterator[tuple[bytes, bytes | None]]:
-        """As Collection.changes: of many a look at each would go over half of the list."""
+        """As ``Collection.changes``, but fast: a look-up of each of many items would cross half of
+        the list.
+        """
         if len(self.before) <= FEW:
             return super().changes()
         before, self.before = self.before, {}
         return _looked_up(before, list(self.items), self.first)
 
     def restore(self, name: bytes, written: bytes) -> None:
-        """As Collection.restore; they come in any order, and stand when ``restored`` is called."""
+        """As ``Collection.restore``; items come in any order, and are placed by ``restored``."""
         if self._restored is None:
             self._restored = {}
         (place,) = PLACE.unpack(name)

@@ -96,7 +96,7 @@ def _shortest(value: float) -> tuple[str, int]:
 
 
 def _placed(digits: str, power: int) -> str:
-    """As ``fpconv_dtoa`` sets them: plain, with zeros, or with an exponent."""
+    """Return the digits as ``fpconv_dtoa`` formats them: plain, with zeros, or with an exponent."""
     exponent = power + len(digits) - 1
     if power >= 0 and abs(exponent) < len(digits) + 7:
         return digits + "0" * power
@@ -185,7 +185,7 @@ def long_double_sum(one: Fraction, other: Fraction) -> Fraction | None:
 
 
 def long_double_text(value: Fraction) -> bytes:
-    """As Redis shows it to people: ``%.17Lf`` without the zeros at the end."""
+    """Return the number as Redis shows it to users: ``%.17Lf`` without trailing zeros."""
     scaled = round(abs(value) * 10**17)
     whole, part = divmod(scaled, 10**17)
     high, low = divmod(whole, 10**DIGITS_AT_ONCE)

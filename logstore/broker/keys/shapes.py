@@ -37,7 +37,7 @@ Row = tuple[bytes, bytes | None, Headers]  # key, value, headers
 
 
 def record_key(key: bytes) -> bytes:
-    """As it stands in the record."""
+    """Return the key of the record of this key."""
     return NUL + key if key.startswith(NUL) else key
 
 

@@ -96,7 +96,7 @@ class SortedSet(Collection):
         return [self.scores.popitem()[0] for _ in range(min(most, len(self.scores)))]
 
     def element(self, name: bytes) -> bytes | None:
-        """As Collection.element: the score as a text that says it to the last bit."""
+        """As ``Collection.element``: the score as a text that is exact to the last bit."""
         score = self.scores.get(name)
         return None if score is None else repr(score).encode()
 

@@ -303,7 +303,7 @@ def _value(those: Sequence[bytes | None], types: str | None) -> Any:  # noqa: AN
 
 
 def _entries(own: Mapping[str, Any]) -> bytes:
-    """As a table's. The longest are left out of what is too much for a frame."""
+    """Return the headers as table entries. If they exceed a frame, the longest are left out."""
     entries = [fields.table({name: value})[4:] for name, value in own.items()]
     size = sum(map(len, entries))
     for at in sorted(range(len(entries)), key=lambda it: -len(entries[it])):

@@ -223,7 +223,7 @@ class Exact:
         return [pid for pid, its in zip(pids, steps, strict=True) if its is step]
 
     def _send_known(self) -> None:
-        """As far as nothing waits before it."""
+        """Send journaled messages, as far as no earlier message waits."""
         there = self._out.line
         while self._sendings and self._sendings[0].known:
             sending = self._sendings.popleft()
@@ -233,7 +233,7 @@ class Exact:
                 if sending.lost != self._lost:
                     messages = [it for it in messages if self._is_there(it)]
                 self._out.put(messages)
-            # Without it they are sent again on the next connection.
+            # After a change of connection they are sent again on the new one.
         self._out.go_on()
         self._out.drained()
 
@@ -253,7 +253,7 @@ class Exact:
         self._over(pids)
 
     def lost(self, pids: Iterable[int]) -> None:
-        """As Exact.lost. What the client has said that it has, it is still to be released from."""
+        """As ``Exact.lost``. Messages that the client has confirmed must still be released."""
         self._lost += 1
         gone: list[int] = []
         for pid in pids:

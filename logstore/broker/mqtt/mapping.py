@@ -129,7 +129,7 @@ def properties_of(
 
 
 def _short(value: bytes | None, headers: dict[str, Any], otherwise: str) -> str | None:
-    """As a short string, if it can be one; else it becomes this header."""
+    """Return the text as a short string, if it can be one; otherwise set this header to it."""
     if value is None:
         return None
     text = _text(value)

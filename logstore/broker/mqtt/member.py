@@ -47,7 +47,9 @@ class Member(Protocol):
         """
 
     def deliver(self, chunk: Chunk) -> None:
-        """As Subscriber.deliver; only where it is live. What is too much for it, it drops."""
+        """As ``Subscriber.deliver``, for a live member only. Messages above its limits
+        are dropped.
+        """
 
     def deliver_kept(self, chunk: Chunk, kept: Kept) -> None:
-        """As Subscriber.deliver_kept; it is never called: members read no histories."""
+        """As ``Subscriber.deliver_kept``; never called, since members read no histories."""

@@ -46,7 +46,7 @@ class Carried(bytes):
     def __new__(
         cls, payload: bytes, about: About | None, publisher: object, *, retain: bool
     ) -> Self:
-        """As Message has them."""
+        """Make a message with the fields of ``Message``."""
         made = super().__new__(cls, payload)
         made.about, made.retain, made.publisher = about, retain, publisher
         return made

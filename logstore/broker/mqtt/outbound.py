@@ -153,7 +153,7 @@ class Outbound:
         return window - max(len(self.unacked), len(self.pids))
 
     def can_take(self) -> int:
-        """As Subscription.can_take, of all outlets."""
+        """As ``Subscription.can_take``, for all outlets."""
         if self.line is None or self._again is not None:
             return 0
         room = self.line.room_bytes() - (0 if self.exact is None else self.exact.held_bytes)

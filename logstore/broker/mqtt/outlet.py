@@ -17,7 +17,7 @@ class Way(Channel, Protocol):
         """As Subscription.can_take."""
 
     def push(self, outlet: "Outlet", tag: int, deliveries: Sequence[Delivery]) -> None:
-        """As Subscription.push, of one of them."""
+        """As ``Subscription.push``, for one outlet."""
 
 
 class Outlet:

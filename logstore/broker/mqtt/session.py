@@ -226,13 +226,13 @@ class Session:
 
     @property
     def queue(self) -> Queue | None:
-        """As Member.queue. Made again where somebody has deleted it."""
+        """As ``Member.queue``; created again if it was deleted."""
         if self._queue is not None and self._queue.gone and not self.ended:
             self._lost_queue()
         return self._queue
 
     def form_of(self, *, retain_as_published: bool, ids: tuple[int, ...]) -> Form:
-        """As Member.form_of; only where it is live."""
+        """As ``Member.form_of``, for a live session only."""
         assert self.line is not None
         return self.line.form_of(retain_as_published=retain_as_published, ids=ids)
 

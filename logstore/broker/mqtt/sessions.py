@@ -111,7 +111,7 @@ NO_LIMITS: Final = SessionLimits()
 
 
 def limits_of(settings: StoreSettings, bytes_max: int) -> SessionLimits:
-    """As they are set. ``bytes_max``: of memory."""
+    """Return the limits from the settings. ``bytes_max``: of memory."""
     drops_new = settings.mqtt_queued_overflow == DROP_NEW
     return SessionLimits(
         settings.mqtt_sessions_max,

@@ -261,7 +261,7 @@ class Space:
     # As Beside of channels
 
     def others(self, channel: bytes) -> Others | None:
-        """As Beside.others: of what any door publishes."""
+        """As ``Beside.others``, for messages of any door."""
         if channel.startswith(_OWN):  # the server's own for MQTT; a channel may have the name
             return None
         return self._others(channel)
@@ -592,7 +592,9 @@ def ahead(
     acked: bool,
     foreign: bool = False,
 ) -> None:
-    """As an ``Ahead`` of a transaction: publish what goes to channels, before it is told."""
+    """Publish messages for channels, as an ``Ahead`` of a transaction: before the
+    journal has it.
+    """
     try:
         with space.channels.lock:
             space.to_channel(topic, contents, waiting, acked=acked, foreign=foreign)

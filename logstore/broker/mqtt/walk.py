@@ -136,7 +136,10 @@ def _literal(levels: Sequence[bytes]) -> int:
 
 
 def _matcher(levels: Sequence[bytes]) -> Callable[[bytes], object]:
-    """As ``Walk._matches``. Nothing in it can be tried in two ways, so no topic stalls it."""
+    """Return a compiled ``Walk._matches``.
+
+    No part of the expression can match in two ways, so no topic makes it backtrack.
+    """
     parts = [rb"[^/]*" if it == b"+" else re.escape(it) for it in levels]
     if levels[-1] == b"#":
         pattern = b"/".join(parts[:-1]) + rb"(?:/.*)?" if len(parts) > 1 else rb".*"

@@ -203,7 +203,7 @@ class Consumers:
         return first
 
     def _hand_apart(self, consumer: Subscription, places: list[tuple[int, int]]) -> int:
-        """As ``hand``, of messages that others have some between."""
+        """As ``hand``, for messages that are not consecutive."""
         queue, unacked = self._queue, consumer.channel.unacked
         first = unacked.next_tag
         at = 0

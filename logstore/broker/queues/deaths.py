@@ -73,7 +73,9 @@ def goes_in_circles(deaths: Own, target: bytes) -> bool:
 def dead_letter(
     dying: Dying, queue: bytes, reason: str, to: bytes, key: bytes | None, now_ms: int
 ) -> DeadLetter:
-    """As it goes to the exchange ``to``. ``key``: the queue's x-dead-letter-routing-key."""
+    """Return the message for the exchange ``to``. ``key``: the queue's
+    x-dead-letter-routing-key.
+    """
     try:
         found = properties.read(dying.properties)
     except Refusal:  # a record that no door has written

@@ -219,8 +219,10 @@ class DelayedStation:
     # As Station
 
     def take(self, parcel: Parcel, intake: Intake) -> None:
-        """As Station.take. What no queue would get now is unrouted, and kept all the same: by its
-        time there may be one.
+        """As ``Station.take``. A message without a queue counts as unrouted, and is stored
+        nevertheless.
+
+        There may be a queue for it when it is due.
         """
         stock = self.stock
         numbers = range(len(parcel.keys))
@@ -261,7 +263,7 @@ class DelayedStation:
             intake.waiting.pending(pending)
 
     def drop(self) -> None:
-        """As Station.drop: what waits is gone with it."""
+        """As ``Station.drop``: waiting messages are deleted too."""
         self.gone = True
         self._fresh.clear()
         if self._stock is not None:

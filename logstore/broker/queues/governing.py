@@ -72,7 +72,7 @@ class Governing:
         return done
 
     def follow(self, put: Sequence[Policy] = (), removed: Sequence[str] = ()) -> None:
-        """As ``change``, of what is kept already."""
+        """As ``change``, for policies that are already stored."""
         changes: dict[str, Policy | None] = dict.fromkeys(removed)
         self._follow(changes | {it.name: it for it in put})
         self._go_through(Pending())

@@ -208,7 +208,7 @@ def _are_at_hand(topic: Topic, parts: Sequence[_Part]) -> bool:
 def _portions(
     topic: Topic, messages: Sequence[Message], partitioner: Partitioner
 ) -> Sequence[Portion]:
-    """As Topic.portions, and opens nothing. Raises InvalidRecord."""
+    """As ``Topic.portions``, without opening a log. Raises InvalidRecord."""
     if len(topic.partitions) == 1:
         return [Portion(0, topic.rules.columns(messages), None)]
     return topic.portions(messages, partitioner, None)

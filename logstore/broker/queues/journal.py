@@ -157,9 +157,7 @@ class SettlementNotes:
         self._states = states
 
     def _remove_settled(self) -> None:
-        """Remove what was settled: it is unknown which part was purged, so it is not
-        for replays.
-        """
+        """Count all settled messages as removed: it is unknown which of them were purged."""
         for key, kept in self._states.items():
             try:
                 state = _decoded(key, kept)
@@ -177,12 +175,11 @@ class SettlementNotes:
             self._frozen = None
 
     def freeze(self) -> Callable[[], bytes]:
-        """As Notes.freeze. The first call, when the log is opened, reads what was replayed.
+        """As ``Notes.freeze``. The first call, when the log is opened, reads the replayed records.
 
-        So a journal is not opened that has what is not known here: raises SchemaTooNew,
-        CorruptStore. What was frozen earlier gives what was read last, if that is more: it was
-        frozen too, so it is synced, and who replays batches that it has in it comes to the same
-        state.
+        A journal with unknown records is therefore not opened: raises SchemaTooNew, CorruptStore.
+        An earlier snapshot returns what was read last, if that is more: it was frozen too, so it is
+        synced, and a replay of batches that it includes leads to the same state.
         """
         if self._replaying:
             with self._reading:

@@ -101,7 +101,7 @@ class LaneLogs:
         self.finish()
 
     def make_volatile(self, queue: int, lane: int) -> Log:
-        """As Logs.make_volatile. Raises Closed at the end: nobody needs one then."""
+        """As ``Logs.make_volatile``. Raises Closed at the end, when no one needs one."""
         if self._closed:
             raise Closed("the queues are closed")
         return self._logs.make_volatile(Lane(queue, lane))
@@ -151,7 +151,7 @@ class LaneLogs:
     def alter(
         self, queue: int, lanes: Sequence[int], settings: Callable[[], Mapping[str, str]]
     ) -> None:
-        """As Logs.alter: one worker does it, for all that are altered, one after the other."""
+        """As ``Logs.alter``: one worker alters all logs, one after the other."""
         before, _ = self._altered.get(queue, ((), settings))
         self._altered[queue] = sorted({*before, *lanes}), settings
         if not self._altering:

@@ -50,7 +50,7 @@ class LaneNotes:
         self.present = self._deduplication.of_lane() if header else None
 
     def admitted(self, batch: Batch) -> Batch:
-        """As Once.admitted: what is repeated is kept out before it comes here."""
+        """As ``Once.admitted``: repeats were already kept out."""
         return batch
 
     def load(self, note: bytes) -> None:

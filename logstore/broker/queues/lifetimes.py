@@ -47,7 +47,7 @@ def ttl_at(earlier: Lifetimes, timestamp_ms: int, now: Ttl) -> Ttl:
 
 
 def kept(earlier: Lifetimes, now: Ttl) -> list[int]:
-    """As numbers, for a row: pairs of the earlier ones, and what counts now."""
+    """Return numbers for a row: pairs of the earlier lifetimes, then the present one."""
     numbers = [number for it in earlier for number in (it.until_ms, _number(it.ttl_ms))]
     return [*numbers, _number(now)]
 

@@ -275,7 +275,7 @@ class Framing:
     def looked_up(
         self, exchange: bytes, data: bytes, read: tuple[int, int | None, tuple[bytes, ...]]
     ) -> Framed:
-        """As ``framed``, of properties of which all is known that matters. Not remembered."""
+        """As ``framed``, for properties whose relevant parts are known. Not cached."""
         if exchange != self._begins[0]:
             headers: Headers = ((EXCHANGE, exchange), (PROPERTIES, b""))
             self._begins = exchange, header_section(headers)[:-1]

@@ -134,7 +134,7 @@ class OwnTurn:
             self._inside = outside
 
     def alarmed(self, at_ms: int | None) -> None:
-        """As Queues has it: there is a new deadline."""
+        """Note a new deadline, as ``alarmed`` of Queues."""
         self._tell()
 
     def wait(self, ready: Callable[[], object], timeout_s: float | None = None) -> bool:
@@ -158,7 +158,7 @@ class OwnTurn:
                     self._news.wait(min(times) if times else None)
 
     def poke(self) -> None:
-        """As Desk.poke: whoever waits looks again after each turn anyway."""
+        """As ``Desk.poke``: waiting calls look again after each turn in any case."""
 
     def _check(self) -> None:
         if self._error is not None:

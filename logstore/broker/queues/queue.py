@@ -84,7 +84,7 @@ class Home(Protocol):
 
     @property
     def commit(self) -> Commit | None:
-        """As ``Holding.begin``; None where there are no held transactions."""
+        """As ``Holding.begin``; None if there are no held transactions."""
 
     def goes(self, queue: "Queue") -> None:
         """Delete the queue: it has expired, or its last consumer has gone."""
@@ -222,7 +222,7 @@ class Queue:
         ]
 
     def logs(self) -> Sequence[Log]:
-        """As Named.logs: those of its lanes, the highest priority first."""
+        """As ``Named.logs``: of its lanes, the highest priority first."""
         return [lane.log for lane in self.stock.order if lane.log is not None]
 
     def is_open(self) -> bool:
@@ -234,7 +234,7 @@ class Queue:
         self.stock.when_open(lambda: self._up_to_date(call))
 
     def when_known(self, call: Callable[[], None]) -> None:
-        """As Named.when_known: all messages come by this process."""
+        """As ``Named.when_known``: all messages come through this process."""
         self.when_open(call)
 
     def _up_to_date(self, call: Callable[[], None]) -> None:
@@ -283,7 +283,7 @@ class Queue:
         return tuple(lifetimes.kept(earlier, ttl_ms))
 
     def resume_lifetimes(self, numbers: Sequence[int]) -> bool:
-        """As they were kept; whether another limit counts by now."""
+        """Restore the stored lifetimes; return whether another limit applies now."""
         earlier: lifetimes.Lifetimes = ()
         ttl_ms = limits_of(self.facts).ttl_ms
         if numbers:

@@ -407,7 +407,7 @@ class Queues:
         self._soon(call)
 
     def check_type(self, exchange_type: str) -> None:
-        """As Host.check_type: where nodes share exchanges, none keeps messages, or their ids."""
+        """As ``Host.check_type``: exchanges of several nodes cannot store messages or ids."""
         if self._surroundings.roamers is not None and exchange_type in KEEPING:
             raise UnknownType(exchange_type)
 
@@ -427,7 +427,7 @@ class Queues:
     def _commit(
         self, transaction: Transaction, then: Callable[[LogstoreError | None], None]
     ) -> bool:
-        """As Host.commit: the journal is told of it whose all is that it settles."""
+        """As ``Host.commit``, by the journal that has all queues whose messages are settled."""
         assert self._surroundings.roamers is not None
         holding = self._surroundings.roamers.holding_of(transaction) or self._holding
         return holding.begin(transaction, then)
@@ -478,7 +478,7 @@ class Queues:
     def offsets(
         self, group: str, offsets: Mapping[TopicPartition, OffsetToCommit]
     ) -> DecidedOffsets:
-        """As a part of a held transaction."""
+        """Return offsets as a part of a held transaction."""
         keeper = self._surroundings.positions
         assert keeper is not None, "who has groups keeps their offsets"
         return DecidedOffsets(group, offsets, keeper, self._notes.ended)
@@ -674,11 +674,11 @@ class Queues:
     # What the journal asks
 
     def settled(self, queues: Sequence[Touched]) -> None:
-        """As Around.settled of ``Journaling``."""
+        """As ``Around.settled`` in ``journaling.py``."""
         self._may_trim(cast("Sequence[Holder]", queues))
 
     def try_again(self) -> None:
-        """As Around.try_again of ``Journaling``."""
+        """As ``Around.try_again`` in ``journaling.py``."""
         self._alarmed(self.deadline_ms())
 
     # Trimming

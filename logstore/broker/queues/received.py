@@ -38,7 +38,7 @@ class Desk(Protocol):
         """Make a call in the model, and end the turn. Raises its errors; Closed, ReadOnly."""
 
     def run(self, call: Callable[[], _T]) -> _T:
-        """As ``do`` if no virtual host is needed, because it may be deleted by now."""
+        """As ``do``, without a virtual host, which may already be deleted."""
 
     def wait(self, ready: Callable[[], object], timeout_s: float | None = None) -> bool:
         """Return whether it is ready, once it is or the time is over. Raises Closed, Forked.
@@ -129,7 +129,7 @@ class QueueMessage:
         return group
 
     def taken(self) -> None:
-        """As ``unsettled``, and the message is no longer held."""
+        """As ``unsettled``; the message is then no longer held."""
         self._hands.unacked.ack(self._tag)
 
     def _settled(self) -> Refused:

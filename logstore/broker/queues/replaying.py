@@ -61,7 +61,7 @@ class Sent(NamedTuple):
 
 
 def messages(found: "Sequence[Found]", exchange: bytes, key: bytes | None) -> list[Message]:
-    """As they are published again."""
+    """Return the messages as they are published again."""
     if key is None:
         return [
             Message(exchange, it.record.key or b"", it.shown.properties, it.record.value or b"")
@@ -76,7 +76,7 @@ def messages(found: "Sequence[Found]", exchange: bytes, key: bytes | None) -> li
 def records(
     found: "Sequence[Found]", recording: "Recording", key: bytes | None = None
 ) -> list[Unstamped]:
-    """As a topic has them: as if they had been published to it when they were published."""
+    """Return the messages as records of a topic, with the times of their first publication."""
     made: list[Unstamped] = []
     last: object = None
     keyed = filled = False

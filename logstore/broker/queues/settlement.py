@@ -92,11 +92,11 @@ class Settlement:
 
     @classmethod
     def restored(cls, state: LaneState, end: int, delivered_below: int = 0) -> "Settlement":
-        """As the journal has it, over a log that ends here: all that is held is back, but for what
-        is claimed, which is out.
+        """Restore the journal's state, over a log that ends here.
 
-        What the log has lost at its end is not known any more. Whoever calls this tells the journal
-        of it, and settles what the log has lost at its start (``settled.reopened`` does both).
+        All held records are back, except claimed ones, which are out. The state of records that the
+        log has lost at its end is dropped. The caller journals that, and settles what the log has
+        lost at its start (``settled.reopened`` does both).
         """
         new = cls(state.cursor, delivered_below)
         new._held = dict(sorted(state.held.items()))

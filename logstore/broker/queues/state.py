@@ -128,7 +128,7 @@ class LaneState:
         )
 
     def encode(self) -> bytes:
-        """As bytes, without the lane's number."""
+        """Encode the state, without the lane's number."""
         parts = [packed(self.cursor), encode(self.held)]
         by_count = self.counts.within(self.held)
         parts.append(packed(len(by_count)))

@@ -70,5 +70,5 @@ class TopicStation:
             intake.refuse((number,), error)
 
     def drop(self) -> None:
-        """As Station.drop. What is parked is appended all the same."""
+        """As ``Station.drop``. Parked messages are still appended."""
         self.gone = True

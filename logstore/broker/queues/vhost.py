@@ -326,7 +326,7 @@ class Vhost:
         return self._making.get(exchange)
 
     def declare_exchange(self, facts: ExchangeFacts) -> Pending | None:
-        """As ``Topology.declare``. None: there is nothing to be kept. Also raises Circular."""
+        """As ``Topology.declare``. None: there is nothing to store. Also raises Circular."""
         self._host.check_numbers()
         if not self.topology.has_exchange(facts.name):
             self._host.check_type(facts.type_name)
@@ -698,7 +698,9 @@ class Vhost:
         self._left_to(what, forgotten)
 
     def take_all(self, forgotten: Callable[[Named], Pending | None]) -> None:
-        """As ``drop``, where another node has deleted the host; ``forgotten``: of each queue."""
+        """As ``drop``, after another node has deleted the virtual host; ``forgotten``: of each
+        queue.
+        """
         queues = self._end()
         self._rows.clear()
         self._tell_left(None)
@@ -793,9 +795,9 @@ class Vhost:
         held: Transaction | None = None,
         waiting: Waiting | None = None,
     ) -> Published:
-        """As ``publish``, of messages by column that were framed already.
+        """As ``publish``, for messages by column that are already framed.
 
-        ``waiting``: what must become safe is added to it.
+        ``waiting``: the marks that must become safe are added to it.
         """
         run = self._run(routes, keys, bodies, framed)
         return Publishing(run, self.clock(), self._refused, held, waiting).publish()
@@ -836,7 +838,7 @@ class Vhost:
         return self.uncounted({route for route, _ in run}) or self._uncounted_beyond(run)
 
     def uncounted(self, routes: Iterable[Route]) -> Queue | None:
-        """As ``to_be_counted``, of messages that go there."""
+        """As ``to_be_counted``, for messages with these routes."""
         uncounted = self._host.uncounted
         if uncounted:
             routed = {queue for route in routes for queue in route}

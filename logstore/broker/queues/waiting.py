@@ -161,7 +161,7 @@ def station_of(vhost: "Vhost", exchange: bytes) -> "DelayedStation":
 def scheduled(
     desk: "Desk", exchange: bytes, after: tuple[int, int] | None, most: int
 ) -> Sequence[WaitingMessage]:
-    """As ``listed``, for who may wait. Raises NoExchange, NotWaiting, Failed."""
+    """As ``listed``, for a caller that may block. Raises NoExchange, NotWaiting, Failed."""
     found: list[Sequence[WaitingMessage] | LogstoreError] = []
 
     def told(those: Sequence[WaitingMessage] | LogstoreError) -> None:
@@ -176,7 +176,7 @@ def scheduled(
 
 
 def cancelled(desk: "Desk", exchange: bytes, offset: int) -> None:
-    """As ``cancel``, for who may wait. Raises NoExchange, NotWaiting, Failed."""
+    """As ``cancel``, for a caller that may block. Raises NoExchange, NotWaiting, Failed."""
     found: list[LogstoreError | None] = []
 
     def told(error: LogstoreError | None) -> None:

@@ -96,7 +96,7 @@ class _Step(NamedTuple):
 
     @property
     def target(self) -> Target:
-        """As Kafka has it: by the partition that they come from."""
+        """The partition of the dead letters, as in Kafka: by the partition of the records."""
         return Target(self.to.uuid, self.origin.partition % len(self.to.partitions))
 
     @property
@@ -294,7 +294,7 @@ class _Buried:
         return self._value, self._key, (), now_ms
 
     def came(self, error: LogstoreError | None) -> None:
-        """As Remembered.came. Whoever has begun the transaction is told."""
+        """As ``Remembered.came``. Calls the caller that has begun the transaction."""
 
 
 def _or_error(step: _Step) -> _Written | LogstoreError:
@@ -357,7 +357,7 @@ class _Letters:
         self._why = why
 
     def written(self) -> _Written:
-        """As batches that the topic takes."""
+        """Return the batches in the form that the topic accepts."""
         rules, letters = self._step.to.rules, self._letters
         try:
             batches = rules.encode(rules.columns(letters)) if letters else []
@@ -368,7 +368,9 @@ class _Letters:
         return _Written(batches, self._count, self._dropped, self._why)
 
     def _taken(self, letter: Letter, bare: Letter) -> Letter | None:
-        """As the topic takes it: one that is too large for it comes without what is copied."""
+        """Return the letter as the topic accepts it: without the copied record if it is
+        too large.
+        """
         rules = self._step.to.rules
         try:
             rules.columns([letter])

@@ -13,7 +13,7 @@ TRIM_BYTES: Final = 1 << 20  # that the journal was told: a trim is a commit of 
 
 
 def kept_of(journal: Log) -> ByPlace[SharedPartition | bytes]:
-    """As ``Shares`` takes it. May take long. Raises CorruptStore, SchemaTooNew."""
+    """Return the state as ``Shares`` takes it. May take long. Raises CorruptStore, SchemaTooNew."""
     return ByPlace(settlements_of(journal).shares().partitions())
 
 

@@ -329,7 +329,7 @@ class Shares:
     # What is deleted, or begins again
 
     def topics_changed(self, change: Change) -> None:
-        """As Topics.tell has it called: from any thread."""
+        """Handle a change that ``Topics.tell`` reports, from any thread."""
         if change.event == "deleted":
             self._around.soon(partial(self.topic_gone, change.topic.uuid))
 

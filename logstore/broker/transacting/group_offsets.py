@@ -174,7 +174,7 @@ class GroupOffsets:
         places: Collection[TopicPartition] | None,
         then: Done,
     ) -> None:
-        """As Undecided.drop. The journal is told, too, if it could bring back what is deleted."""
+        """As ``Undecided.drop``. Also journals it if the journal could bring the offsets back."""
         partitions = [it for _, it in self._by_id(places or ())]
         found = [Place(*it) for it in partitions]
         nothing = places is not None and not found
@@ -244,7 +244,7 @@ class GroupOffsets:
             done(self._begin_error)
 
     def commit(self, committed: Sequence[Committed], place: int, done: Done) -> None:
-        """As Around.commit. It is tried again, and not told, where the disk is full."""
+        """As ``Around.commit``. If the disk is full it is retried, without calling ``done``."""
         if place > self._begun_upto:
             self._commit(committed, place, done)
         elif self._when_begun is None:
@@ -322,6 +322,6 @@ class GroupOffsets:
 
 
 def _kept(it: Offset, place: int) -> KeptOffset:
-    """As it will be."""
+    """Return the offset in its stored form."""
     topic_id = str(UUID(bytes=it.topic_id))
     return KeptOffset(it.offset, NEVER, it.metadata, it.leader_epoch, topic_id, place)

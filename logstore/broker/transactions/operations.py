@@ -246,7 +246,7 @@ def decode_staged(value: bytes, what: str) -> Offsets:
 
 
 def encode_offsets(offsets: Sequence[Offset]) -> bytes:
-    """As O has them, and P behind its group."""
+    """Encode offsets, as in O, and in P behind the group."""
     parts: list[bytes] = []
     for it in offsets:
         parts += encode_offset(it)

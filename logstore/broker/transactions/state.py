@@ -31,7 +31,7 @@ class State(IntEnum):
 
     @property
     def wire_name(self) -> str:
-        """As ListTransactions and DescribeTransactions have it."""
+        """The name in ListTransactions and DescribeTransactions."""
         return "".join([word.capitalize() for word in self.name.split("_")])
 
 

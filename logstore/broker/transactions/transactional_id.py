@@ -58,17 +58,17 @@ class Missing(Enum):
     """
 
     REFUSED = auto()
-    ABORTABLE = auto()  # refused with an error of its own, after which the client goes on
-    ADDED = auto()  # it begins one
+    ABORTABLE = auto()  # refused with an error after which the client goes on
+    ADDED = auto()  # the batch, or the offsets, begin a transaction
 
 
 def missing_in_produce(version: int) -> Missing:
-    """As a Produce request of this version has it."""
+    """Return how this version of Produce treats a batch without an open transaction."""
     return Missing.ADDED if version >= 12 else Missing.ABORTABLE if version == 11 else _REFUSED
 
 
 def missing_in_offset_commit(version: int) -> Missing:
-    """As a TxnOffsetCommit of this version has it."""
+    """Return how this version of TxnOffsetCommit treats offsets without an open transaction."""
     return Missing.ADDED if version >= 5 else Missing.ABORTABLE if version == 4 else _REFUSED
 
 
@@ -238,7 +238,7 @@ class TransactionalId(NamedTuple):
     def _ended_plainly(
         self, producer: Producer, outcome: Outcome, now_ms: int
     ) -> "TransactionalId":
-        """As clients without transaction.version 2 do it."""
+        """End the transaction for clients without transaction.version 2."""
         self._check(producer)
         if self.state is PREPARE[outcome]:
             raise self._concurrent()

@@ -386,9 +386,10 @@ class FarOwner:
         self._say(_REJECT, delivered)
 
     def called(self, delivered: Group) -> tuple[int, Sequence[Run]] | None:
-        """As what the owner knows these: their id and numbers, for a question that settles them.
+        """Return the messages as the owner knows them: consumer id and numbers, for a settling
+        question.
 
-        They are not settled otherwise from then on. None: they are of a link that is no more.
+        From then on only the question settles them. None: they belong to a closed link.
         """
         if not self._is_of_this_link(delivered):
             self._old(delivered)
@@ -476,7 +477,7 @@ class FarOwner:
 
 
 def _framed(those: Iterable[Run]) -> Iterator[tuple[Run, ...]]:
-    """As many runs to a frame as it may have."""
+    """Yield as many runs at a time as a frame may hold."""
     some: list[Run] = []
     for first, count in those:
         for begin in range(first, first + count, RUN_MAX):

@@ -89,7 +89,7 @@ _BY_NAME: Final = {kind.__name__.encode(): row for kind, row in _ROWS.items()}
 
 
 def told(id: int, error: LogstoreError) -> messages.Refused:
-    """As it goes over."""
+    """Encode the error for the link."""
     for kind in type(error).__mro__:
         row = _ROWS.get(kind)
         if row is not None:
@@ -98,7 +98,7 @@ def told(id: int, error: LogstoreError) -> messages.Refused:
 
 
 def error_of(given: messages.Refused) -> LogstoreError:
-    """As it is raised here. Raises BrokenProtocol."""
+    """Return the error to raise here. Raises BrokenProtocol."""
     row = _BY_NAME.get(given.kind)
     if row is None:  # of a later version
         return Failed(_text(given.facts[0]) if given.facts else _text(given.kind))

@@ -91,7 +91,7 @@ class AwaySeat:
 
     @property
     def ready(self) -> int:
-        """As Seat.ready; 0 as long as it is not known."""
+        """As ``Seat.ready``; 0 as long as it is unknown."""
         return 0 if self._counts is None else self._counts.ready
 
     @property
@@ -105,7 +105,7 @@ class AwaySeat:
         return self._counts is not None
 
     def is_open(self) -> bool:
-        """As Seat.is_open: counts that are old are asked for anew, for the next one."""
+        """As ``Seat.is_open``. Requests new counts if they are old, for the next caller."""
         if self._looking is None and self._clock() - self._looked_ms >= LOOK_AGAIN_MS:
             self._look()
         return self.opened
@@ -120,7 +120,7 @@ class AwaySeat:
             self._looking.append(call)
 
     def when_known(self, call: Callable[[], None]) -> None:
-        """As Named.when_known: the owner tells that."""
+        """As ``Named.when_known``: the owner tells the counts."""
         self.when_open(call)
 
     def _look(self) -> None:
@@ -157,7 +157,7 @@ class AwaySeat:
         return [it for it, consumer in self._consumers.items() if not consumer.over]
 
     def subscribe(self, subscription: Subscription) -> None:
-        """As Seat.subscribe. One that the owner refuses is cancelled."""
+        """As ``Seat.subscribe``. A consumer that the owner refuses is cancelled."""
         found: LogstoreError | None = None
         consumer: FarConsumer | None = None
 
@@ -214,7 +214,7 @@ class AwaySeat:
         self._owner.get(self._wanted, self, channel, no_ack, got)
 
     def purge(self, then: Callable[[int], None]) -> None:
-        """As Seat.purge; 0 where the link goes meanwhile. Raises NotOwned."""
+        """As ``Seat.purge``; 0 if the link is closed meanwhile. Raises NotOwned."""
         self._check()
         self._owner.purge(
             self._wanted, lambda found: then(0 if isinstance(found, LogstoreError) else found)

@@ -22,7 +22,7 @@ class RouteAbout(NamedTuple):
 
 
 def about(route: "TopicRoute") -> RouteAbout:
-    """As it is now."""
+    """Return the present state of a route."""
     places = route.positions()
     lag = sum(max(it.end - it.position, 0) for it in places) if places else None
     return RouteAbout(

@@ -365,7 +365,7 @@ class TopicRoute:
             self.wake()
 
     def _run(self, records: Sequence[Record]) -> _Run:
-        """As many of them as are one run. Raises what Vhost.route_of raises."""
+        """Return the records that make up one run. Raises as ``Vhost.route_of``."""
         run = _Run([], [], [], [])
         exchange, key_of, shaped = self.exchange, self.template.key, self._messaging.shaped
         route, frame = self.vhost.route_of, self.vhost.framing.looked_up

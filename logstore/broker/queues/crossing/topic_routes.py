@@ -388,7 +388,7 @@ class TopicRoutes(Crossings):
     # The end
 
     def halt(self) -> None:
-        """As TopicRoute.halt, all of them."""
+        """Call ``TopicRoute.halt`` of all routes."""
         for route in self:
             route.halt()
 

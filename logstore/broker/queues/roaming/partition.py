@@ -65,7 +65,7 @@ class Standing(Protocol):
 
     @property
     def sure(self) -> bool:
-        """As far as it knows."""
+        """Whether this node owns the partition, as far as is known here."""
 
     def ask(self, then: Callable[[], object]) -> None:
         """Call ``then`` once this node certainly owns the partition."""
@@ -330,8 +330,9 @@ class _Seat(Queue):
         self._open_all()
 
     def get(self, channel: Channel, no_ack: bool, then: Then) -> None:
-        """As Queue.get. Before it gives nothing, all is read that stands in the logs by then: what
-        was confirmed to somebody, at another node perhaps, is there.
+        """As ``Queue.get``. Before it returns none, it fetches the logs up to their present ends.
+
+        A message that was confirmed by another node is thus found.
         """
         self._open_all()
 
@@ -425,7 +426,7 @@ class _Home:
         return self._home.send(letters, held)
 
     def goes(self, queue: Queue) -> None:
-        """As Home.goes: the queue of all nodes."""
+        """As ``Home.goes``: the queue is deleted at all nodes."""
         self._may_go(partial(self._goes, queue))
 
     def _goes(self, queue: Queue) -> None:

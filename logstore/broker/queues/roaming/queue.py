@@ -193,7 +193,7 @@ class RoamingQueue:
         self.seat.govern(policy)
 
     def lifetimes(self) -> tuple[int, ...]:
-        """As Named.lifetimes: they are as its arguments and policies say now."""
+        """As ``Named.lifetimes``, by its present arguments and policies."""
         return ()
 
     # What its seat says
@@ -259,7 +259,9 @@ class RoamingQueue:
 
     @property
     def subscriptions(self) -> Sequence[Subscription]:
-        """As Named.subscriptions: those of this node, and where it is served here, of all."""
+        """As ``Named.subscriptions``: those of this node; of all nodes if the queue is
+        served here.
+        """
         return self.seat.subscriptions
 
     @property
@@ -282,7 +284,7 @@ class RoamingQueue:
             self._give_up()
 
     def get(self, channel: Channel, no_ack: bool, then: Then) -> None:
-        """As Named.get. Waits for a while where it is not served now."""
+        """As ``Named.get``. Waits for a while if no node serves the queue now."""
         self._get(_Getter(self, channel, no_ack, then, self._roamers.clock() + PATIENCE_MS))
 
     def _get(self, getter: _Getter) -> None:

@@ -81,11 +81,11 @@ class Roamers:
         self._opening: dict[Lane, list[Callable[[Log | LogstoreError], None]]] = {}
 
     def clock(self) -> int:
-        """As ``Roamers`` of a queue."""
+        """As ``Roamers.clock`` of queue.py."""
         return self._around.clock()
 
     def alarm(self, queue: RoamingQueue, at_ms: int) -> None:
-        """As ``Roamers`` of a queue."""
+        """As ``Roamers.alarm`` of queue.py."""
         self._around.alarm(queue, at_ms)
 
     def partition_of(self, queue: int) -> int:
@@ -195,11 +195,11 @@ class Roamers:
     # What queues ask
 
     def nowhere(self, queue: RoamingQueue) -> Seat:
-        """As ``Roamers`` of a queue."""
+        """As ``Roamers.nowhere`` of queue.py."""
         return Nowhere(queue.facts.name)
 
     def left(self, queue: RoamingQueue) -> None:
-        """As ``Roamers`` of a queue."""
+        """As ``Roamers.left`` of queue.py."""
         self._homes.pop(queue, None)
         partition = self._owned.get(self.partition_of(queue.id))
         if partition is not None:
@@ -208,7 +208,7 @@ class Roamers:
     def delete_topic(
         self, queue: RoamingQueue, then: Callable[[LogstoreError | None], None]
     ) -> None:
-        """As ``Roamers`` of a queue."""
+        """As ``Roamers.delete_topic`` of queue.py."""
         self._delete_all(queue.id, then)
 
     def _delete_all(self, queue: int, then: Callable[[LogstoreError | None], None]) -> None:
@@ -246,7 +246,7 @@ class Roamers:
         self._parked += size
 
     def open(self, queue: int, lane: int, then: Callable[[Log | LogstoreError], None]) -> None:
-        """As Opener.open: one worker for each lane, for all who ask meanwhile."""
+        """As ``Opener.open``: one worker for each lane, for all callers meanwhile."""
         its = Lane(queue, lane)
         waiting = self._opening.setdefault(its, [])
         waiting.append(then)

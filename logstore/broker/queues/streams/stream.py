@@ -202,7 +202,7 @@ class Stream:
     # Its policy
 
     def govern(self, policy: Policy | None) -> None:
-        """As Named.govern: the topic's retention changes with it."""
+        """As ``Named.govern``: the topic's retention changes too."""
         self.policy = policy
         before, self.limits = self.limits, _limits(self.facts, policy)
         found = changed(before, self.limits)
@@ -210,7 +210,7 @@ class Stream:
             self._streams.alter(self.topic_name, *found)
 
     def lifetimes(self) -> tuple[int, ...]:
-        """As Named.lifetimes: nothing of it dies by itself."""
+        """As ``Named.lifetimes``: messages of a stream do not expire by a TTL."""
         return ()
 
     # What there is
@@ -229,7 +229,7 @@ class Stream:
         return () if self._log is None else (whole(self._log),)
 
     def used(self) -> None:
-        """As Named.used: it never goes by itself."""
+        """As ``Named.used``: a stream never expires for lack of use."""
 
     # What comes
 
@@ -266,7 +266,9 @@ class Stream:
         self._streams.totals.published += total
 
     def _hold(self, messages: Sequence[Message], intake: Intake) -> None:
-        """As a part of a transaction; ahead of it, when it begins, where its topic is not known."""
+        """Publish as a part of a transaction; ahead of it, at its begin, if the topic is not open
+        yet.
+        """
         assert intake.held is not None
         refused: dict[int, LogstoreError] = {}
         if self._topic is not None:
@@ -328,7 +330,7 @@ class Stream:
     def _encoded(
         self, messages: Sequence[Message]
     ) -> tuple[Sequence[Batch], dict[int, LogstoreError]]:
-        """As batches; and why the topic does not take some, by their numbers."""
+        """Return the batches, and the errors of refused messages by their numbers."""
         assert self._topic is not None
         rules, refused = self._topic.rules, dict[int, LogstoreError]()
         try:
@@ -358,7 +360,7 @@ class Stream:
 
     @property
     def subscriptions(self) -> Sequence[Subscription]:
-        """As they came."""
+        """The consumers in the order of arrival."""
         return list(self._readers)
 
     def subscribe(self, subscription: Subscription) -> None:
@@ -513,13 +515,15 @@ class Stream:
             counts.acked += delivered.size
 
     def release(self, delivered: Group, *, failed: bool = True) -> None:
-        """As ``settle``: it comes no more, and is read again by whoever consumes from there on."""
+        """As ``settle``: the message is not delivered again; a consumer can read it again by
+        offset.
+        """
         for counts in (self.counts, self._streams.totals):
             counts.returned += delivered.size
         self.wake()
 
     def reject(self, delivered: Group) -> None:
-        """As ``release``: it stays where it is."""
+        """As ``release``: the message stays in the stream."""
         self.release(delivered)
 
     # What only queues do

@@ -441,7 +441,7 @@ class _OfNode:
     def delete_topic(
         self, queue: RoamingQueue, then: Callable[[LogstoreError | None], None]
     ) -> None:
-        """As Roamers.delete_topic: a client here has deleted it."""
+        """As ``Roamers.delete_topic``: a client here has deleted the queue."""
         for key, entry in self.entries.items():
             if key[1] == queue.facts.name and entry.came.number == queue.id:
                 self._delete(key, entry, then)

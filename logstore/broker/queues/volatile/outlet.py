@@ -67,7 +67,7 @@ class FarOutlet:
         self._head = head
 
     def append(self, lane: int, batch: Batch, waiting: Waiting) -> None:
-        """As Outlets.append: by their priorities they are parted there. Raises as Way.put."""
+        """As ``Outlets.append``: the other node divides them by priority. Raises as ``Way.put``."""
         self._way.put(self._head, batch, waiting)
 
     def drop(self) -> None:
