@@ -26,7 +26,7 @@ CLIENTS_MAX = "12000"  # of both; 10,000 subscribers are not all
 FEW = 1  # subscribers; with more a floor without limits and queues is none
 CROWD = 10_000  # subscribers: of fewer, memory says nothing
 
-# What, how the load is run, messages it counts per unit of work, the bar.
+# Question, arguments of the load, messages per unit of work, bar.
 FANS = [
     ("100 subscribers, pipeline 64", ["100", "64000", "64", "name", "1", "0", "100"], 1.0),
     ("10 subscribers, pipeline 64", ["10", "320000", "64", "name", "1", "0", "100"], 0.8),

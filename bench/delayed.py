@@ -170,7 +170,7 @@ def for_a_topic(scratch: Path) -> Iterator[Figure]:
             {"bootstrap.servers": address, "group.id": "g", "auto.offset.reset": "earliest"}
         )
         consumer.subscribe(["orders"])
-        # They are looked at in their order: one that is due at once comes when all have been.
+        # Timers are processed in order: one due at once fires after all earlier ones.
         begun = time.perf_counter()
         send(now_ms())
         producer.flush()

@@ -49,7 +49,7 @@ class Figure:
     measured: Spread
     measured_unit: str  # "x" for a ratio
     bar: float | None = None  # None: shown, but nothing is asked of it
-    at_least: bool = True  # else: at most
+    at_least: bool = True  # False: at most
 
     @property
     def met(self) -> bool | None:

@@ -24,7 +24,7 @@ MANY = harness.size(1_000_000, 2000)
 VALUE = "100"
 START_S = 2.5
 ALIVE_S = 60
-# What, the words of the load, Redis's policy, the bar.
+# Question, words of the load, Redis's policy, bar.
 QUESTIONS = [
     ("SET, synced", ["set", "50", "60000", "1"], "always", 2.0),
     ("SET, synced, pipeline 16", ["set", "50", "400000", "16"], "always", 2.0),

@@ -28,7 +28,7 @@ BYTES_AN_ELEMENT = 5000
 RECORDS = 200  # of 1000 bytes, in a batch
 HEADER_BYTES = 64  # of a Kafka request; more than it takes
 
-# What a request needs to get as far as its list.
+# Fields that a request needs to get as far as its list.
 FACTS = {
     "session_timeout_ms": 10_000, "rebalance_timeout_ms": 10_000, "protocol_type": "consumer",
     "group_id": "g", "member_id": "m", "timeout_ms": 1000, "member_epoch": -1,
@@ -198,7 +198,7 @@ _RAW = {"produce": _produce, "fetch": _fetch, "share_fetch": _share_fetch}
 
 # Redis
 
-# Of those that take any number of arguments, but look at each: what stands before them.
+# Leading arguments of commands that take any number of arguments and look at each.
 OPTIONS: dict[str, Sequence[bytes]] = {
     "hello": (b"3",), "auth": (), "ping": (), "quit": (), "client|list": (b"ID",),
     "client|kill": (), "client|pause": (b"1",), "client|unblock": (b"1",),
@@ -221,7 +221,7 @@ OPTIONS: dict[str, Sequence[bytes]] = {
 
 VALUE_BYTES = 16 << 20  # resp.max.value.size
 
-# What a transaction is made of: commands that are cheap, long to answer, or make work for others.
+# Contents of a transaction: commands that are cheap, long to answer, or make work for others.
 QUEUED: dict[str, Sequence[bytes]] = {
     "exec": (b"PING",), "info": (b"INFO",), "command": (b"COMMAND",),
     "publish": (b"PUBLISH", b"c", b"v"), "channels": (b"PUBSUB", b"CHANNELS"),
@@ -266,7 +266,7 @@ def of_keys(keys: int, value_bytes: int) -> Iterator[Large]:
     yield Large("dbsize, of a crowd that has expired", request([b"DBSIZE"]) * 10)
 
 
-# What is done with collections of very many elements: l, h, s and z, and t, which has as many.
+# Commands on very large collections: l, h, s and z, and t, which is as large.
 LARGE = [
     b"LRANGE l 0 -1", b"LPOS l none", b"LPOS l 1 COUNT 0", b"LINDEX l 5000", b"LSET l 5000 x",
     b"LINSERT l BEFORE 13ff x", b"LREM l 0 13ff", b"LREM l 0 same", b"COPY l d REPLACE",

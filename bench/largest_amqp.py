@@ -92,7 +92,7 @@ def amqp(elements: int = 10_000, size: int = FRAME_MAX) -> Iterator[Large]:
     yield from _queues(elements)
 
 
-# What stands in a method beside its table, where it is not what the field's default is.
+# Fields of a method beside its table that differ from the defaults.
 GIVEN: Final[dict[str, Any]] = {
     "queue": Q, "exchange": E, "source": E, "destination": "amq.direct", "type": "headers",
     "consumer_tag": "c", "no_ack": True,

@@ -22,13 +22,13 @@ from logstore.protocols.http.routes import ROUTES
 DEADLINE_S: Final = 120
 FEW: Final = 1000
 
-# What stands for a name in a path, where something of that name is to be there.
+# Placeholders for the names of existing objects in a path.
 NAMES: Final = {
     "topics": "large", "groups": "large", "partitions": "0", "records": "0", "vhosts": "/",
     "exchanges": "large", "queues": "large", "messages": "0", "history": "0", "channels": "large",
     "permissions": "/", "topic-permissions": "/",
 }  # fmt: skip
-# Of a body: what a field must say to get as far as a list.
+# Values of fields that a body needs to get as far as a list.
 FACTS: Final[dict[str, Any]] = {
     "dry_run": True, "to": "earliest", "kind": "queue", "source": "large", "destination": "large",
     "exchange": "large", "name": "large", "count": 1, "limit": 500, "iterations": 4096,
@@ -36,7 +36,7 @@ FACTS: Final[dict[str, Any]] = {
     "to_exchange": "large", "into": "queue:large", "pattern": "literal", "host": "*",
     "ackmode": "ack_requeue_true",
 }  # fmt: skip
-# Of definitions: a row of its lists. Many that are the same contradict nothing.
+# Rows of definitions: many equal ones are no contradiction.
 DEFINED: Final[dict[str, Any]] = {
     "queues": {
         "vhost": "/", "name": "many", "durable": True, "auto_delete": False, "arguments": {},

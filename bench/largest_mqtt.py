@@ -23,11 +23,11 @@ LONGEST: Final = b"\xff\xff\xff\x7f"  # the length of a packet of 256 MiB, and n
 BAD_TEXT: Final = b"a" * (TEXT_BYTES - 1) + b"\xff"  # of which the last byte is looked at last
 NO_PROPERTY: Final = b"\x7f"
 IN_FLIGHT: Final = 65_535  # packet identifiers
-ENDED: Final = ": ended"  # behind the name of what ends its connection
+ENDED: Final = ": ended"  # suffix of the names of requests that end the connection
 
 CONNECT: Final = Connect(V5, True, 0, "largest")
 CONNECT_PACKET: Final = packets.write(CONNECT, V5)
-# What is answered last: an UNSUBSCRIBE, in its order behind what is acknowledged.
+# Answered last: an UNSUBSCRIBE, in its order after acknowledgements.
 MARK: Final = packets.write(packets.Unsubscribe(0xABCD, [b"mark"]), V5)
 MARKED: Final = b"\xb0\x04\xab\xcd\0\x11"
 PING: Final = packets.write(packets.Ping(kinds.PINGREQ), V5)

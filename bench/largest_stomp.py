@@ -17,7 +17,7 @@ ACTIONS: Final = 10_000  # of a transaction
 TRANSACTIONS: Final = 16  # of a connection
 SUBSCRIPTIONS: Final = 2047  # of a connection
 EARLY_BYTES: Final = 15_000  # of a CONNECT
-ENDED: Final = ": ended"  # behind the name of what ends its connection
+ENDED: Final = ": ended"  # suffix of the names of requests that end the connection
 MARKED: Final = {"receipt": "mark"}
 MARK: Final = b"RECEIPT\nreceipt-id:mark\n"
 

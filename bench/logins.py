@@ -29,7 +29,7 @@ LOGINS = size(500, 2)
 AFTER_BAR = 1.05
 PASSWORD: Final = b"pencil"
 USER: Final = KeptUser("al", keys_of(PASSWORD), (ADMINISTRATOR,))
-# Of key, version and correlation id 1, without a client id.
+# A header with key, version and correlation id 1, without a client id.
 HEAD: Final = Struct(">ihhih")
 
 

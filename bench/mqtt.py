@@ -28,7 +28,7 @@ max_inflight_messages 1000
 max_queued_messages 0
 """
 
-# What, how the load is run (subscribers, messages, QoS, window, topics, bytes), the bar.
+# Question, arguments of the load (subscribers, messages, QoS, window, topics, bytes), bar.
 FANS = [
     ("QoS 0, 1 to 1", ["1", "400000", "0", "4000", "1", "100"], 2.0),
     ("QoS 0, 1 to 10", ["10", "60000", "0", "4000", "1", "100"], 2.0),
@@ -103,7 +103,7 @@ def _crowds(load: Path, servers: dict[str, Server], rounds: int) -> Iterator[har
     what = f"{CROWD:,} clients at once"
     yield harness.bound(f"{what}: all are in", "s", taken["logstore"], bar=WITHIN_S)
     yield _ratio(f"{what}, beside mosquitto", "s", taken, None, at_least=False)
-    # What a first crowd leaves behind, another one finds: the first says what they take.
+    # Memory freed by one group is used by the next, so the first group shows the cost.
     first = {name: those[:1] for name, those in held.items()}
     bar = None if harness.TINY else IDLE_KIB
     yield harness.bound("an idle connection", "KiB", first["logstore"], bar=bar)

@@ -18,7 +18,7 @@ from bench.rabbit.brokers import both
 from bench.rabbit.compare import CLASSIC, Side, sides, speed, take_turns
 from bench.rabbit.load import Found, Load
 
-# Of each size: its messages, and the bars of publish and of both at once.
+# For each size: the number of messages, and the bars of publishing and of both at once.
 SIZES = {
     "100 B": ({"bytes": 100, "count": size(100_000, 500)}, 2.5, 3.0),
     "1 KiB": ({"bytes": 1024, "count": size(50_000, 500)}, 2.0, 2.0),

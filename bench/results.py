@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 FACTS = HERE / "results.json"
 PAGE = HERE / "RESULTS.md"
 NOTES = HERE / "notes"
-# What figures depend on.
+# Environment on which figures depend.
 OTHERS = [
     "aiokafka", "kafka-python", "crc32c", "zstandard", "lmdb", "uvloop", "hiredis",
     "confluent-kafka",

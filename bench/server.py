@@ -35,7 +35,7 @@ class Server:
         self.name = name
         self.port = port
         self.address = f"127.0.0.1:{port}"
-        self.ca: Path | None = None  # whom its clients trust; None: they come without TLS
+        self.ca: Path | None = None  # the authority that clients trust; None: without TLS
         self._command = command
         self._settings = settings or {}
         self._errors = scratch / f"{name}.stderr"

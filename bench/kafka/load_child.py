@@ -292,7 +292,7 @@ def main() -> None:
         if name not in given:
             raise SystemExit(f"load: {option}: no such option")
         given[name] = int(number)
-    if what == "first":  # whoever reads this starts the broker now
+    if what == "first":  # the reader of this starts the broker now
         print("looking", flush=True)
     wait_for_broker(address)
     try:

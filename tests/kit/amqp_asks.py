@@ -15,7 +15,7 @@ MAKES = [
     bind("q2", "e"), methods.ExchangeBind(0, "e2", "e", "k", False, {}),
 ]  # fmt: skip
 
-# Of each method one or more, with the rights that it needs; nothing refuses any of them otherwise.
+# One or more calls of each method, with the rights it needs; nothing else refuses them.
 SAMPLES = {
     "open a channel": (methods.ChannelOpen(), []),
     "close a channel": (methods.ChannelClose(200, "bye", 0, 0), []),

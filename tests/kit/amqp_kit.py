@@ -49,7 +49,7 @@ class Node:
             logs, lambda: self.now_ms, self.soon, self._work,
             surroundings=Surroundings(internals.topics, internals.channels, self._work),
         )  # fmt: skip
-        self.opening = []  # who waits for the queues, while they are said to be closed
+        self.opening = []  # calls that wait for the queues, while these count as closed
         self.closed = False
 
     def open(self):

@@ -27,7 +27,7 @@ def e2e(destination, source, **arguments):
     return methods.ExchangeBind(0, destination, source, "k", False, arguments)
 
 
-# What another connection has made, and has, meanwhile.
+# Objects that another connection has created, and owns.
 SETUP = [
     exchange(), exchange("bound"), exchange("inner", internal=True),
     exchange("f", **{"alternate-exchange": "a"}), declare("q2"), bind("q2", "bound"), declare(),

@@ -171,7 +171,7 @@ class Line:
         self._write(frames.method_frame(number, method))
 
     def _write(self, data):
-        with suppress(BrokenPipeError, ConnectionResetError):  # what it said before is still read
+        with suppress(BrokenPipeError, ConnectionResetError):  # earlier input is still read
             self.socket.sendall(data)
 
     def _next(self, number, kinds):

@@ -45,7 +45,7 @@ class Blocking:
         object.__setattr__(self, "_loop", loop)
 
     def __getattr__(self, name):
-        if name.startswith("_"):  # a test that looks inside: what is behind is the same
+        if name.startswith("_"):  # a test that looks inside: the object behind is the same
             return getattr(self._loop.call(lambda: self._thing.behind), name)
         found = self._call(lambda: getattr(self._thing, name))
         if not callable(found) or isinstance(found, Blocking | type):

@@ -29,7 +29,7 @@ class OneNode:
         self.up = True  # whether it can be reached
         self.speaks = {}  # the highest version of requests, by key, where its broker is older
         self.worked = 0  # jobs that another thread was given
-        self.deaf = False  # whether its answers are lost, although what is asked is done
+        self.deaf = False  # whether its answers are lost, although requests are carried out
         self.held = False  # whether its answers come later
         self._calls, self._numbers = [], itertools.count()
         self._ends = []  # (link, talk, frames)

@@ -84,7 +84,7 @@ class Known:
 
     def __init__(self):
         self.messages = {}
-        self.strange = []  # bodies that nobody has sent, or of another queue
+        self.strange = []  # bodies that were never sent, or belong to another queue
         self._lock = threading.Lock()
         self._numbers = itertools.count()
 

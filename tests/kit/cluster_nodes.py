@@ -14,7 +14,7 @@ from tcp_proxy import BOTH
 from logstore.cluster.standing import HEARD_S
 
 CUT_OFF = "b"
-SHARED_S = 8.0  # for what is owned to be shared out anew
+SHARED_S = 8.0  # for the shares to be distributed again
 
 
 class ServingNode:
@@ -93,7 +93,7 @@ class Trio:
     def __init__(self, path, brokers, **settings):
         self._path, self._brokers, self._settings = path, brokers, settings
         self.faults = []
-        self.stalled_since = None  # what was acknowledged from then on is under way
+        self.stalled_since = None  # acknowledgements from then on are under way
         self.freezes = []  # (from, until) of each that is over
         self._frozen = {}  # since when
         self.nodes = {}

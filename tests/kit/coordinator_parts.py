@@ -24,7 +24,7 @@ REBALANCE_MS = 30_000
 T = TopicFacts("id-t", 4)
 
 
-# How members write here what they read: metadata is "t u" or "t u|t:0 t:1" with what is owned, an
+# The format of members' data: metadata is "t u", or "t u|t:0 t:1" with owned partitions; an
 # assignment is "=t:0 t:1".
 
 

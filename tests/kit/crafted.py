@@ -85,8 +85,8 @@ def _patched(at, layout, value, *, signed=True):
     return patch
 
 
-# name -> what is made of the bytes of a batch that has a length, an offset or a shape by which
-# nobody finds the batches behind it in its file
+# name -> a change of a batch's bytes that gives it a length, an offset or a shape which hides the
+# batches behind it in the file
 ASTRAY = {
     "a negative length": _patched(8, ">i", -1, signed=False),
     "no length": _patched(8, ">i", 0, signed=False),

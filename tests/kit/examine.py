@@ -20,7 +20,7 @@ from logstore.errors import LogstoreError
 from logstore.storage.disk import Disk
 from logstore.upkeep.backup import restore
 
-BEYOND = 5  # offsets above those that were appended, that are asked for
+BEYOND = 5  # offsets above the appended ones that are requested
 
 
 def contents(path):

@@ -141,7 +141,7 @@ class _FailingEnvironment:
             transaction.abort()
             return
         if self._kept:
-            transaction.commit()  # on the disk, but nobody is told
+            transaction.commit()  # on the disk, but reported as failed
         else:
             transaction.abort()
         raise self._error

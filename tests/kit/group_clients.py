@@ -13,8 +13,8 @@ class Client:
         self.instance = f"static-{number}" if number == 0 else None
         self.member_id = f"m{number}-{next(bench.ids)}"
         self.epoch = 0
-        self.owned = frozenset()  # what it reads
-        self.told = None  # what it should read
+        self.owned = frozenset()  # the partitions that it reads
+        self.told = None  # the partitions that it should read
         self.asked = None
 
     def beat(self, *, lost=False):

@@ -14,7 +14,7 @@ from logstore.kafka.messages import describe_quorum, find_coordinator, metadata
 
 STARTS_WITHIN_S = 180  # some 10 s on an idle machine
 STOPS_WITHIN_S = 330  # one that is left without controllers waits for them for 5 minutes; rarely
-PR_SET_PDEATHSIG = 1  # prctl(2): what a process gets when its parent ends
+PR_SET_PDEATHSIG = 1  # prctl(2): the signal on the parent's end
 LOG4J = Path(__file__).parents[2] / "bench/kafka/log4j2.properties"
 # Started quickly, and small: no test asks how fast it is.
 JAVA = [
@@ -23,7 +23,7 @@ JAVA = [
 ]  # fmt: skip
 
 METADATA, FIND_COORDINATOR, DESCRIBE_QUORUM = 3, 10, 55
-GROUP, TRANSACTION = 0, 1  # what a coordinator coordinates
+GROUP, TRANSACTION = 0, 1  # kinds of coordinators
 
 
 def _ends_with_its_parent():
@@ -127,7 +127,7 @@ class KafkaBroker:
                     return answer
             if time.monotonic() > until:
                 raise AssertionError(f"broker {self.number} says {answer}\n{self.errors()[-3000:]}")
-            time.sleep(0.05)  # nobody else tells
+            time.sleep(0.05)  # there is no other signal
 
     def metadata(self, *topics):
         """Metadata of these topics; of all if none is given."""

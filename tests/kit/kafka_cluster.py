@@ -25,9 +25,9 @@ COUNT = 3
 ALTER_CONFIGS = 44
 BROKERS = 4  # whose settings these are
 SET, DELETE = 0, 1
-PORTS = range(20_000, 32_000)  # below those that connections are given: a broker comes back to its
+PORTS = range(20_000, 32_000)  # below ephemeral ports: a broker comes back to its own
 BROKER_SESSION_MS = 3000
-# What a cluster of three would have; in topics of Kafka's own few partitions, and small buffers.
+# Settings as in a cluster of three; few partitions in Kafka's own topics, and small buffers.
 PROPERTIES = {
     "process.roles": "broker,controller",
     "controller.listener.names": "CONTROLLER",
@@ -52,9 +52,9 @@ PROPERTIES = {
     "group.consumer.min.session.timeout.ms": 6000,
     "group.consumer.min.heartbeat.interval.ms": 500,
     "group.initial.rebalance.delay.ms": 0,
-    # Who says in which rack he is reads from there.
+    # A client that names its rack reads from that rack.
     "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
-    # What tests have to wait for comes soon, once they ask for it.
+    # Events for which tests wait come soon.
     "producer.id.expiration.check.interval.ms": 500,
     "log.retention.check.interval.ms": 500,
     "log.cleaner.backoff.ms": 200,

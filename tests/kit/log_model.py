@@ -29,7 +29,7 @@ class LogModel(RuleBasedStateMachine):
     @initialize()
     def begin(self):
         self.records = []  # (timestamp, value), by offset
-        self.placed = []  # by mark: the offset, or what is under way
+        self.placed = []  # by mark: the offset, or the message under way
         self.batches = []  # (first offset, last offset, largest timestamp)
         self.start = 0
         self.clock_ms = NOW_MS

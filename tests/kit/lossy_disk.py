@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 from logstore.storage.disk import Disk
 
-# Of each moment; all of them where there are fewer. The long run (`make crash`) asks for more.
+# Survivors per moment, or all if there are fewer. The long run (`make crash`) asks for more.
 SURVIVORS_MOST = int(os.environ.get("CRASH_SURVIVORS", "8"))
 
 LONG = SURVIVORS_MOST >= 64
 
-SECTOR_BYTES = 512  # what a disk writes as one
-PAGE_BYTES = 4096  # what a kernel does
+SECTOR_BYTES = 512  # written by a disk as one
+PAGE_BYTES = 4096  # written by a kernel as one
 BORDERS_MOST = 4  # of one kind in one write, at which it is torn
 
 
@@ -30,7 +30,7 @@ class Inode:
     tears = True  # whether a power cut may leave a part of one of its writes
 
     def __init__(self, safe=b""):
-        self.data = bytearray(safe)  # what is read: the cache
+        self.data = bytearray(safe)  # the readable contents: the cache
         self.safe = bytes(safe)  # the platter
         self.pending = []  # dirty in the cache: (position, bytes), or (size, None) for a truncation
 

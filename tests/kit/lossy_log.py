@@ -150,7 +150,7 @@ def check_law(moment, disk, slot, **given):
     end = machine.log.end
     assert found == list(range(machine.log.start, end))  # in order, once
     assert moment.acknowledged <= end <= moment.appended
-    # It goes on as if nothing had been.
+    # It continues as if nothing had happened.
     machine.appended = machine.acknowledged = end
     machine.append(2)
     machine.wait()

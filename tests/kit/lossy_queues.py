@@ -38,7 +38,7 @@ from logstore.upkeep.jobs import Jobs
 
 SEGMENT_BYTES = "400"
 STEPS_MOST = 20_000
-GENERATION = "x-generation"  # an argument that nobody knows: tells queues of one name apart
+GENERATION = "x-generation"  # an unknown argument: distinguishes queues of one name
 
 
 def kinds(*, lax=False):
@@ -158,8 +158,8 @@ class Machine:
         self.choose, self.lax, self.crashes = choose, lax, crashes
         self.moments = []
         self.known = Known() if known is None else known.copy()
-        self.states = {}  # number of a message -> what is being done with it
-        self.retained = set()  # queues that keep what is settled
+        self.states = {}  # number of a message -> work in progress on it
+        self.retained = set()  # queues that keep settled messages
         self.live = {}  # name -> generation: as the process sees it
         self.numbers = max(self.known.places, default=-1) + 1
         generations = [it for those in self.known.may.values() for it in those]
@@ -477,7 +477,7 @@ class Machine:
 
     def _settled(self, picked):
         for _, number, queue in picked:
-            if self.queue_of(queue[0]) == queue:  # else how its deletion ends decides
+            if self.queue_of(queue[0]) == queue:  # otherwise the end of its deletion decides
                 self._leave(number, queue)
 
     def _leave(self, number, queue):
@@ -537,7 +537,7 @@ class Machine:
         for name, count in ack:
             for tag, number, queue in self._picked(name, count):
                 place = self.known.places[number]
-                if queue in place.must:  # else it may be missing anyway
+                if queue in place.must:  # otherwise it may be missing in any case
                     settled.append((number, queue))
                 self._change(number, place.must - {queue}, place.may, "leaving")
                 group = self.channel.unacked.ack(tag)

@@ -218,7 +218,7 @@ class Known:
 @dataclass(frozen=True)
 class Moment:
     disk: object  # Frozen
-    before: Known  # what was promised
+    before: Known  # the promised state
     after: Known  # what may be true already
 
 
@@ -359,7 +359,7 @@ class Machine:
         except LogstoreError:
             if self.errors is None:
                 raise
-            return 0  # what is appended is refused just so
+            return 0  # an append is refused in the same way
 
     def trim(self, name, before, partition=0):
         def change(known):
@@ -454,7 +454,7 @@ def values_of(log):
 def check_groups(store, before, after):
     there = committed(store)
     for place, offset in there.items():
-        # Between them: what was committed before a step that failed, of which the caller heard.
+        # In between: changes committed before a step that failed, of which the caller was told.
         known = before.groups.get(place, 0), after.groups.get(place, before.groups.get(place))
         assert known[0] <= offset <= known[1], (place, offset, known)
     assert before.groups.keys() & after.groups.keys() <= there.keys()

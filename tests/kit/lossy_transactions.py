@@ -104,7 +104,7 @@ class Known:
 
     transactions: tuple = ()
     producers: tuple = ()  # that were handed out
-    shown: frozenset = frozenset()  # (topic, value): somebody has read this as committed
+    shown: frozenset = frozenset()  # (topic, value): a reader has seen this as committed
     gone: frozenset = frozenset()  # the same: its topic was deleted, or may be
     clients: tuple = ()  # name and version of each
 
@@ -241,9 +241,9 @@ class Machine:
 
     def open(self):
         self.turn, self.calls, self.works, self.due = Turn(), [], [], {}
-        self.unsafe = []  # what was written: log, its mark, and whose
+        self.unsafe = []  # writes: log, its mark, and the client
         self.again = []  # what clients are to ask again
-        self.read = {}  # by topic, as far as this process has read what is committed
+        self.read = {}  # by topic, the committed records that this process has read
         path = f"{self.disk.base}/new/data"
         self.directory = WriterDirectory(
             path, CONFIG, self.disk, clock=lambda: NOW_MS, kinds=kinds(lax=self.lax)
@@ -453,7 +453,7 @@ class Machine:
             for it in every_batch(log)
             if it.is_control and it.producer_id == pid and it.base_offset >= part.first
         ]
-        if not markers:  # what was to be aborted is lost, and something else is in its place
+        if not markers:  # the aborted records are lost, and others are in their place
             there = [it for it in every_batch(log) if it.base_offset == part.first]
             assert there, f"finished, and there is no marker in {log}"
             assert there[0].producer_id != pid, f"finished, and open in {log}"

@@ -16,7 +16,7 @@ from queue import Empty, Queue
 from threading import Thread
 
 SESSION_MS, HEARTBEAT_MS = 3000, 300
-# What a server must be told for members that are to be found dead soon.
+# Server settings with which dead members are noticed soon.
 SETTINGS = {
     "group_min_session_timeout_ms": 100,
     "group_consumer_session_timeout_ms": SESSION_MS,

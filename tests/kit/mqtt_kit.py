@@ -60,7 +60,7 @@ class Model:
         self.wills = FakeWills()
         self.sessions.wills = self.wills
         self.published = []
-        self.held = None  # a Waiting that says when what is published is safe
+        self.held = None  # a Waiting that says when published messages are safe
         self.unfinished = {}
         self.nothing_retained = SysTopics(Seen, lambda: 0)
 
@@ -136,7 +136,7 @@ class Door:
         self.clock = self._lives.clock
         self.node = self._lives.open()
         self.model = Model(self.node)
-        self.opening = []  # who waits for the model, while it is said to be closed
+        self.opening = []  # calls that wait for the model, while it counts as closed
         self.is_closed = False
         self.free_bytes = 1 << 40
         limits = given.pop("limits", MqttLimits(PACKET_BYTES_MAX, 8 << 20, 100))

@@ -24,7 +24,7 @@ def python_with(name):
     return interpreter
 
 
-@functools.cache  # one try a run: where there is no index, each takes its time
+@functools.cache  # one attempt per run: without an index each takes long
 def _made(name):
     pins = PINS / f"{name}.txt"
 

@@ -38,7 +38,7 @@ REPLIES = [
     ),
 ]
 
-# What is not compared of what is compared otherwise.
+# Details that comparisons leave out.
 NOT_COMPARED = {
     "the order of x-death behind its first entry": (
         "from three entries on each death turns the older ones round there; here the newest is"
@@ -47,7 +47,7 @@ NOT_COMPARED = {
     "the order in which a channel's consumers are cancelled by the server": "by their tags there",
 }
 
-# What random steps do not do, since what comes after it would be otherwise, too.
+# Steps that random tests leave out, because later results would differ, too.
 NOT_ASKED = {
     "basic.get of a queue with a single active consumer": (
         "4.x refuses it (405), since whoever fetches goes past the one that is active"
@@ -104,7 +104,8 @@ TEXTS = {
     ),
 }
 
-# Where 3.10.8 drops the connection without a word. Newer ones say what is wrong, as ours does.
+# Cases in which 3.10.8 drops the connection without an error. Newer versions report one, as ours
+# does.
 SILENT = {
     "frames that are too small": "4.1 says so: amqplib before 0.10.7 asked for 4096 there",
     "frames that are too large": "as with those that are too small",
@@ -113,7 +114,7 @@ SILENT = {
 }
 
 
-# What needs a right here, and none there.
+# Operations that require a right here, but not there.
 RIGHTS_OTHERWISE = {
     "look for an exchange": "a passive declaration asks since CVE-2026-57221",
     "look for a queue": "as of an exchange",

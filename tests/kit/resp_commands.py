@@ -9,7 +9,7 @@ EVERY = [
         each.subcommands.values() if each.run is None else (each, *each.subcommands.values())
     )
 ]
-# What a command takes beside names, where any word will not do; what is refused then is not it.
+# Arguments other than names for which not every word will do.
 WORDS = {
     **{name: ["x", "1", "x"] for name in ("eval", "evalsha", "eval_ro", "evalsha_ro")},
     "psubscribe": ["x*"],

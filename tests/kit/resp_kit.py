@@ -117,7 +117,7 @@ class FakeDoor:
     ):  # fmt: skip
         self.access = Access(Unkept(KeptAccess(users=users, rules=rules)))
         self.access.audit = self.heard = Heard()
-        self.later = None  # those that a test keeps for later
+        self.later = None  # jobs that a test keeps for later
         self.channels = Channels()
         self.channels.attach(lambda call: None)
         self.now = 100.0
@@ -179,7 +179,7 @@ class Peer:
         self.door, self.session, self.link = door, session, link
         self.left = b""
         self.seen = 0
-        self.prompted = True  # what comes is answered at once, where the session can
+        self.prompted = True  # input is answered at once if the session can
 
     def send(self, data):
         """Give data as the server does: unprocessed bytes are given again with later ones."""
