@@ -49,7 +49,7 @@ class QueueAbout(NamedTuple):
     arguments: Table
     counts: QueueRow
     bindings: Sequence[BindingFacts]
-    policy: str | None = None  # that counts for it
+    policy: str | None = None  # the policy in effect
     topic: str | None = None  # of a stream: what it is
 
 

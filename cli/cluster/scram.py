@@ -13,7 +13,7 @@ from typing import Final
 from logstore.access.scram_keys import HASHES
 from logstore.errors import Failed
 
-ROUNDS_MAX: Final = 1_000_000  # that a server can make us compute: a second
+ROUNDS_MAX: Final = 1_000_000  # maximum that a server can request: a second
 
 
 class ScramClient:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 READ_BYTES: Final = 256 << 10
 CONNECT_S: Final = 20.0  # to a server on another machine
 HANDSHAKE_S: Final = 60.0  # as at the directory's socket: a busy machine is no hung server
-STEP_S: Final = 1.0  # that one wait counts for at most
+STEP_S: Final = 1.0  # maximum length that one wait counts for
 CLOSE_S: Final = 5.0  # for the server to receive the last method
 FINISH_S: Final = 5.0  # after a signal: for work under way to end
 GUEST: Final = ("guest", "guest")
@@ -142,7 +142,7 @@ class Line:
         self._numbers = 0
         self._reader = Reader()
         self._out: deque[memoryview] = deque()
-        self.out_bytes = 0  # that are to be sent
+        self.out_bytes = 0  # bytes to send
         self._replies: deque[Arrived] = deque()
         self._listeners: dict[type[Any], Listener] = {}
         self._closed: methods.ChannelClose | None = None  # why there is no channel

@@ -9,7 +9,7 @@ from logstore.amqp.properties import read_header
 from logstore.amqp.replies import FRAME_ERROR, UNEXPECTED_FRAME, Refusal
 
 CARRIERS: Final = BasicDeliver | BasicGetOk | BasicReturn  # a content follows
-FRAME_BYTES_MAX: Final = 128 << 10  # that is asked for; a longer frame is none
+FRAME_BYTES_MAX: Final = 128 << 10  # requested; a longer frame is invalid
 BODY_BYTES_MAX: Final = 512 << 20  # as RabbitMQ's largest: a header that says more is none
 
 

@@ -20,7 +20,7 @@ from ..served.reader import Arrived
 from ..show import counted
 from ..stop import Stop
 
-STEP_S: Final = 0.5  # after which a quiet side is looked at
+STEP_S: Final = 0.5  # after which a quiet side is checked
 UNDER_WAY_BYTES: Final = 16 << 20  # beyond, the source is not read from
 COPIES: Final[tuple[str, ...]] = ("CC", "BCC")  # queues that the sender wanted a message in, too
 COUNTS: Final[tuple[str, ...]] = (

@@ -14,9 +14,9 @@ from ..stop import Stop
 from .moving import STEP_S, Moving, Route
 from .place import Place
 
-RETRY_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)  # then 30 again; the count of moved messages restarts
+RETRY_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)  # then 30 again; a moved message restarts the delays
 EMPTY_S: Final = 0.2  # of silence, before the source is asked whether it is empty
-WELL_S: Final = 2.0  # that nothing comes, and nothing is refused: there is nothing to come
+WELL_S: Final = 2.0  # without message or refusal: there is nothing to come
 FINISH_S: Final = 5.0  # after a signal, for messages under way
 
 

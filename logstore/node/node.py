@@ -244,7 +244,7 @@ class Node:
         from logstore.protocols.http import doorway
 
         desk = self._store.desk
-        if desk is not None:  # it said why it is not
+        if desk is not None:  # otherwise the log has the reason
             parts.server.listen_at(desk.lend(), doorway.open(parts.house, local=True))
 
     def _let_nobody_in(self) -> None:
@@ -253,7 +253,7 @@ class Node:
         """
         if self._store.desk is not None:
             self._store.desk.take_back()
-        with suppress(LogstoreError):  # it is told by whatever needs the disk more than this
+        with suppress(LogstoreError):  # reported by uses of the disk that matter more
             self._store.directory.writable().announce({})
 
     def _wire_channels(self, turn: Turn) -> None:

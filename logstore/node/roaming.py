@@ -195,7 +195,7 @@ class NodeRoaming:
     def _changed(self, number: int) -> None:
         """The owner of a partition has changed or may have."""
         ownership = self.ownership
-        if ownership is None:  # it is being made
+        if ownership is None:  # it is being created
             self._turn.soon(partial(self._changed, number))
             return
         takeover = ownership.served(number)

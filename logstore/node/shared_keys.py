@@ -130,7 +130,7 @@ class NodeSharedKeys:
         """The owner of a partition has changed or may have."""
         ownership, keys = self.ownership, self._keys
         assert keys is not None
-        if ownership is None:  # it is being made
+        if ownership is None:  # it is being created
             self._turn.soon(partial(self._changed, number))
             return
         takeover = ownership.served(number)

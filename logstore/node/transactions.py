@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # few stores have any
     from logstore.broker.transactions.staged import Committed
     from logstore.broker.transactions.table import Now, Table
 
-PIDS: Final = 100  # that are claimed ahead: claiming some may take a sync
+PIDS: Final = 100  # claimed ahead: claiming some may take a sync
 EXPIRY_EVERY_MS: Final = 60_000
 EXPIRY_NEXT_MS: Final = 10  # until there are no more
 TRIM_EVERY_MS: Final = 1000  # a trim is a commit of the catalogue
@@ -81,7 +81,7 @@ class NodeTransactions:
         self._claiming = False  # more of them
         self._loading = False
         self._error: LogstoreError | None = None  # why it can't be read
-        self._waiting: deque[tuple[int, Then]] = deque()  # until it is read, or until then
+        self._waiting: deque[tuple[int, Then]] = deque()  # until it is read, or this time
         self._alarm_waiting = Alarm(turn, self._wait_no_more)
         self._ended: Callable[[int], None] = lambda _: None
         self._making: TransactionCoordinator | None = None  # or made, and not open yet
@@ -142,7 +142,7 @@ class NodeTransactions:
     def _journal_opened(self, telling: "Telling | LogstoreError") -> None:
         if isinstance(telling, LogstoreError):
             self._failed(telling)
-        elif self._journaled is not None:  # it was the logs that could not be read
+        elif self._journaled is not None:  # only the logs could not be read
             self._load_from(telling, self._journaled)
         else:
             self._work(partial(_read_journal, telling), partial(self._journal_read, telling))

@@ -15,7 +15,7 @@ KINDS = (
     "write", "truncate", "sync", "sync directory", "create", "rename", "remove", "link",
     "make directory", COMMIT,
 )  # fmt: skip
-FULL = ("write", "create", "rename", "link", "make directory", COMMIT)  # what a full disk refuses
+FULL = ("write", "create", "rename", "link", "make directory", COMMIT)  # refused by a full disk
 
 
 class Faults:

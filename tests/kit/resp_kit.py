@@ -195,7 +195,7 @@ class Peer:
             self.left = self.left[taken:]
             out = b"".join(self.session.outgoing(1 << 20))
             self.link.sent += out
-            if not taken and not out and self.link.woken == woken:  # else it is given again
+            if not taken and not out and self.link.woken == woken:  # otherwise given again
                 break
         self.link.sent += b"".join(self.session.outgoing(1 << 20))
         self.door.channels.flush()

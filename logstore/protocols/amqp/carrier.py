@@ -47,7 +47,7 @@ class Carrier(Protocol):
     roomier: dict[Any, None]  # channels whose queues were woken in this read
     content_bytes: int  # of bodies that have not arrived as a whole, and of transactions
     payload_max: int  # of a frame
-    out_bytes: int  # that are to be sent
+    out_bytes: int  # bytes to send
     publishings: dict[bytes, Publishing]  # by the methods that said it
     told_blocked: str  # why it may not publish now
 

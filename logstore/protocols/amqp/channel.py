@@ -36,7 +36,7 @@ from logstore.protocols.rabbit_parting import part
 from logstore.protocols.rabbit_refusals import refusal_of
 from logstore.records.encode import Pieces
 
-CHANNEL_BYTES: Final = 768  # that an open one takes: a client may have 2,047
+CHANNEL_BYTES: Final = 768  # cost of an open channel: a client may have 2,047
 FRAME_BYTES: Final = 128  # overhead of a waiting frame
 ROOM: Final = 1 << 30  # without a limit
 PIECES_BYTES: Final = 1 << 20  # a longer message is not joined before it is written: 10 ms
@@ -85,7 +85,7 @@ class AmqpChannel:
         self.publishes = False  # it has published
         self.current = (0, 0)  # class and method being carried out
         self.last: Last | None = None  # message that was published
-        self.last_queue = b""  # that was declared
+        self.last_queue = b""  # declared last
         self.prefetch = 0  # of consumers that begin later
         self.limit = 0  # of the whole channel
         self._first_queue = 0  # the queue that is woken first, in rotation

@@ -137,7 +137,7 @@ def _look(channel: AmqpChannel, raw: bytes, at: int) -> Last | None:
     try:
         publishing = channel.publishing(raw[at + HEAD_BYTES : header_at - 1])
     except Refusal:
-        return None  # it will be told of in its turn
+        return None  # reported in its turn
     if publishing.immediate:
         return None
     body_from = body_at + HEAD_BYTES if body_size else body_at - 1

@@ -125,7 +125,7 @@ def _delete(channel: AmqpChannel, queue: Named, method: methods.QueueDelete) -> 
 
     def deleted() -> None:
         answer()
-        for tag in cancels:  # its own consumers hear of it behind the answer, as in RabbitMQ
+        for tag in cancels:  # its own consumers are told after the answer, as in RabbitMQ
             channel.cancelled(tag)
 
     channel.until(pending, deleted)

@@ -41,8 +41,8 @@ from logstore.protocols.amqp.handshake import Handshake
 from logstore.protocols.amqp.phase import Phase
 
 BACK_BYTES: Final = 256  # of frames that give back a message each, and cost as much as a method
-READ_S: Final = 0.01  # that taking them may take; a route through many bindings takes ms
-COMPARING_S: Final = 0.003  # the same where ids may be compared: to publish takes twice as long
+READ_S: Final = 0.01  # for processing frames; a route through many bindings takes ms
+COMPARING_S: Final = 0.003  # as READ_S where ids may be compared: publishing takes twice as long
 PROTOCOL_NAME: Final = "AMQP 0-9-1"
 _FRAME_END: Final = 0xCE
 _ALSO_TAKEN: Final = b"AMQP\1\1\0\x09"  # how 0-9-1 was announced at first

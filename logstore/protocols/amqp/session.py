@@ -59,11 +59,11 @@ from logstore.version import VERSION
 FIRST_FRAME_BYTES_MAX: Final = 2 * SIZE_MIN  # before both have agreed: RabbitMQ 4.1's size, too
 PLATFORM: Final = f"logstore {VERSION} (Python)"
 HANDSHAKE_S: Final = 10.0
-EARLY_BYTES_MAX: Final = 16 << 10  # that a client sends before it is in: a few frames of 8 KiB
-CLOSE_S: Final = 10.0  # that a client has to answer our Close
+EARLY_BYTES_MAX: Final = 16 << 10  # from a client before its login: a few frames of 8 KiB
+CLOSE_S: Final = 10.0  # for a client to answer our Close
 # When the server stops: acknowledgements that are on their way still count.
 LEAVE_S: Final = 1.0
-LEFT_S: Final = 2.0  # that a client then has to answer our Close
+LEFT_S: Final = 2.0  # for a client then to answer our Close
 CROWDED_S: Final = 0.01  # between looks whether queues take messages again
 BEATS: Final = 2.5  # intervals of silence: between the two and three of RabbitMQ
 BYTES_AT_ONCE: Final = 256 << 10  # taken of one connection before others have their turn
@@ -112,9 +112,9 @@ class AmqpSession:
         self.entry: Admitted | None = None  # once it is known who the client is
         self.seat = Seat(door.access.metering)
         self.is_out = False  # its user was deleted
-        self._rules = door.access.version  # that it was held against
+        self._rules = door.access.version  # rules of the last check
         self.permits: Permits  # once its virtual host is open
-        self._early_bytes = 0  # that were taken before it was let in
+        self._early_bytes = 0  # bytes processed before the login
         self._checking = False  # a password, now: nothing is taken meanwhile
         self._due: _Due | None = None
         self._now = 0.0

@@ -29,7 +29,7 @@ BACK: Final = {
     Struct(">HH").pack(*_NACK): (_NACK, 1, 2),
     Struct(">HH").pack(*_REJECT): (_REJECT, 0, 1),
 }
-BACK_AT_ONCE: Final = 500  # that are taken before others have their turn: some 3 ms
+BACK_AT_ONCE: Final = 500  # settled before others have their turn: some 3 ms
 _FRAME: Final = Struct(">BHI4sQBB")  # head, class and method, tag, multiple, end
 _END: Final = 0xCE
 

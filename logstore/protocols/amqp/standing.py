@@ -53,7 +53,7 @@ def check_login(of: Asked) -> None:
 
 def _logged_in(of: Asked, mechanism: str, came: Admitted | TurnedAway) -> None:
     if isinstance(came, Admitted) and not of.door.access.knows(came.who):
-        came = TurnedAway(came.user, 0.0)  # it is deleted meanwhile
+        came = TurnedAway(came.user, 0.0)  # the user was deleted meanwhile
     if isinstance(came, TurnedAway):
         tried = Identity(came.user, of.link.peer_address[0], mechanism, DOOR)
         of.door.audit.tell(LOGIN, tried, outcome=REFUSED)

@@ -110,7 +110,7 @@ class _Followed(Later):
 
     def __init__(self) -> None:
         super().__init__()
-        self.long = False  # it was not done at once
+        self.long = False  # whether it takes more than one step
         self._given_up = False
         self._inner: Later | None = None
 

@@ -217,7 +217,7 @@ class KafkaClient:
         elif self.closed is not None:
             self.wake()
         elif self.slots or self.muted_until:  # a fetch may wait for a log it may no longer read
-            self.muted_until = 0.0  # it may be given more now
+            self.muted_until = 0.0  # more may be allowed now
             if self.recheck is not None:
                 self.recheck()
             self.wake()

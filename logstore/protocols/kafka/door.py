@@ -23,7 +23,7 @@ from logstore.settings import StoreSettings
 from logstore.slices import GoOn, Slices, Wait
 
 NODE_ID = 1  # of the one node that there is
-LEADER_EPOCH = 0  # it leads every partition, for ever
+LEADER_EPOCH = 0  # this node leads every partition, for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class KafkaDoor:
     """Topics, groups, clock and settings; long work is given to ``work``."""
 
     topics: Topics
-    coordinator: Coordinator  # its time is the sessions', in ms
+    coordinator: Coordinator  # uses the sessions' time, in ms
     settings: StoreSettings
     store_id: str
     path: str  # the data directory
@@ -46,7 +46,7 @@ class KafkaDoor:
     objects: Objects = field(default_factory=Objects)
     refusals: Refusals = field(default_factory=lambda: Refusals(lambda: 0.0))
     audit: Audit = field(default_factory=Unheard)
-    clients: set[Told] = field(default_factory=set)  # that are there
+    clients: set[Told] = field(default_factory=set)  # connected clients
     counts: DoorCounts = field(default_factory=DoorCounts)
     transactions_of: TransactionsOf = field(default_factory=NoTransactions)
     shares_of: SharesOf = field(default_factory=NoShares)

@@ -129,7 +129,7 @@ class Fetching:
         self._uncounted: list[int] = []  # fetches that are still to be counted, or again
         self._counts: dict[int, int] = {}
         self._total = 0  # bytes that are there
-        self._records = 0  # that the answer gives
+        self._records = 0  # in the answer
         self._made: Later | None = None
 
     def open(self) -> None:
@@ -273,7 +273,7 @@ class Fetching:
         if not largest and not self._finishing and any(fetch.cold for fetch in self._fetches):
             self.deadline = None  # the disk answers
             if self._watch():
-                return self._read()  # it may have answered before anyone watched
+                return self._read()  # records may have arrived before the watch began
             return None
         return given
 

@@ -33,7 +33,7 @@ class FetchSession:
     def __init__(self, asked: list[Asked], *, by_id: bool) -> None:
         self.by_id = by_id
         self.id = 1 + secrets.randbelow(EPOCH_MAX)
-        self.epoch = 1  # that the next request must have
+        self.epoch = 1  # of the next request
         self._asked = {(it.topic, it.partition): it for it in asked}
         self._told: dict[tuple[Topic, int], tuple[int, int]] = {}  # high watermark, log start
 

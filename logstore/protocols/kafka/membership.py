@@ -30,7 +30,7 @@ MAY_SKIP_ASSIGNMENT: Final = 9  # KIP-814
 
 NAMES_PROTOCOL: Final = 5  # SyncGroup: the client says which protocol it has heard of (KIP-559)
 LEAVING_AT_ONCE: Final = 20  # members: of a group of 10,000 each takes a millisecond
-MEMBERS_AT_ONCE: Final = 100  # told of in an answer; of more a worker makes it
+MEMBERS_AT_ONCE: Final = 100  # described in an answer; a worker describes more
 MANY_LEAVE: Final = 3  # LeaveGroup: several members at once (KIP-345)
 
 

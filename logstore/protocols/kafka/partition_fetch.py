@@ -99,7 +99,7 @@ class PartitionFetch:
                 log.check_failure()
                 return 0
             if self._may_be_empty and not self._pass_over(log):
-                return int(self._begin < log.safe)  # it is not here yet
+                return int(self._begin < log.safe)  # records may not be in memory yet
             if bytes_max <= 1:
                 return 1
             if offset < log.start or not self._counts:
@@ -250,7 +250,7 @@ def readable(client: KafkaClient, asked: str | bytes) -> tuple[Topic | None, int
         if topic is None:
             return None, errors.UNKNOWN_TOPIC_ID
         name = topic.name
-    if not client.may_topic(READ, name):  # whether it is there is none of its business
+    if not client.may_topic(READ, name):  # the client may not learn whether it exists
         return None, errors.TOPIC_AUTHORIZATION_FAILED
     return topic, errors.UNKNOWN_TOPIC_OR_PARTITION if topic is None else errors.NONE
 

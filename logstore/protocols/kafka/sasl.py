@@ -29,8 +29,8 @@ from logstore.protocols.kafka.slots import Ready, Slot
 from logstore.protocols.session import Buffer
 from logstore.subject import SETTING, Certificate
 
-LOGIN_S: Final = 10.0  # that a peer has to log in
-TOLD_S: Final = 2.0  # that it has to take an answer, where that took us long
+LOGIN_S: Final = 10.0  # for a peer to log in
+TOLD_S: Final = 2.0  # for a peer to read an answer that took the server long
 # Bytes of a request before the login: unknown peers may be many, and an incomplete request is kept.
 # A name, a password and a client id fit; an issuer's token may be longer.
 EARLY_BYTES_MAX: Final = 16 << 10
@@ -95,7 +95,7 @@ class Sasl:
         # Whether only the certificate identifies the client.
         self._certified = certificate is not None and _become(client, certificate)
         self.raw = False  # the next input is a token without a header
-        self.until: float | None = None  # it is given up then; None: it was not heard of yet
+        self.until: float | None = None  # when it is disconnected; None: no request yet
         self._verdict: Verdict | None = None  # of the token that is looked into
         self._client = client
         self._state = State.INITIAL
@@ -197,7 +197,7 @@ class Sasl:
         if self._state is State.TOKENS and not self._again:
             return self._out_of_place(api, version)
         if self._certified and api.key != API_VERSIONS and self._state is not State.TOKENS:
-            self._state = State.DONE  # it does without a login
+            self._state = State.DONE  # it needs no login
         return None
 
     def _out_of_place(self, api: Api, version: int) -> Slot:

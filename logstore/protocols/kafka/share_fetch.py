@@ -106,7 +106,7 @@ class ShareFetching:
         self._request = Request()
         self._until = client.now
         self._rules = client.door.access.version  # by which it was last found to be allowed
-        self._error: LogstoreError | None = None  # that ends the connection
+        self._error: LogstoreError | None = None  # ends the connection
         self._answer = Answer()
         self._late = False  # the answer is there, and comes when the time is up
         self._shares: Shares | None = None
@@ -114,11 +114,11 @@ class ShareFetching:
         self._acks: Acknowledgements | None = None
         self._reads: list[_Reading] = []
         self._opening = 0  # of those
-        self._closed: deque[_Reading] = deque()  # to be opened after those
+        self._closed: deque[_Reading] = deque()  # opened after those
         self._by_log: dict[Log, list[_Reading]] = {}
-        self._dirty: dict[_Reading, None] = {}  # to be looked at, or again
+        self._dirty: dict[_Reading, None] = {}  # to check, perhaps again
         self._found: dict[TopicPartition, int] = {}  # bytes that are there
-        self._records = self._bytes = 0  # that are given
+        self._records = self._bytes = 0  # in the answer
         self._made: Later | None = None  # the answer's bytes
         self._begun = self._collecting = self._done = self._gone = self._finishing = False
 

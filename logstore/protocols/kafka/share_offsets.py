@@ -65,7 +65,7 @@ def describe(client: KafkaClient, version: int, request: describe_messages.Reque
     groups, ends = [], _Ends(client)
     whole: set[str] = set()
     for asked in request.groups:
-        if asked.topics is None and asked.group_id in whole:  # it is told once
+        if asked.topics is None and asked.group_id in whole:  # described once
             yield 1
             continue
         if asked.topics is None:

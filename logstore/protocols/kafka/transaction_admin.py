@@ -52,7 +52,7 @@ def describe_transactions(
     found = []
     named: set[str] = set()
     for name in request.transactional_ids:
-        if name in named:  # it is told once
+        if name in named:  # described once
             yield 1
             continue
         named.add(name)

@@ -23,14 +23,14 @@ class Come(NamedTuple):
     """The checked content: the client's id, and its wishes for the session."""
 
     version: int
-    client: str  # its id: its own, or one that was made for it
+    client: str  # its id, given or generated
     assigned: bool
     clean_start: bool
     expiry_s: int
     keep_alive_s: int
     window: int  # messages that may be sent to it unacknowledged
     packet_bytes_max: int  # of packets to the client; 0: any size
-    responses: bool  # it wants a place for answers
+    responses: bool  # it requests a response topic
     will: Will | None
     asked_expiry_s: int  # as it has asked for it
 

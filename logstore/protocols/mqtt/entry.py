@@ -127,11 +127,11 @@ def _log_in(of: Carrier, connect: Connect) -> None:
 
 
 def _logged_in(of: Carrier, mechanism: str, it: Admitted | TurnedAway) -> None:
-    if of.phase is not Phase.ENTERING:  # it has ended meanwhile
+    if of.phase is not Phase.ENTERING:  # the connection has ended meanwhile
         return
     door = of.door
     if isinstance(it, Admitted) and door.access.required and not door.access.knows(it.who):
-        it = TurnedAway(it.user, 0.0)  # it is deleted meanwhile
+        it = TurnedAway(it.user, 0.0)  # the user was deleted meanwhile
     if isinstance(it, TurnedAway):
         tried = Identity(it.user, of.link.peer_address[0], mechanism, DOOR)
         door.audit.tell(LOGIN, tried, outcome=REFUSED)

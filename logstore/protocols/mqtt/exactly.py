@@ -145,7 +145,7 @@ def _refused(of: Carrier, pid: int) -> None:
     exact = of.mine.out.exact
     if exact is None or pid not in exact:
         received(of, (pid,))
-    elif not of.mine.exact.refused(pid):  # it has said before that it has it
+    elif not of.mine.exact.refused(pid):  # it has acknowledged the message before
         _unknown(of, (pid,))
 
 

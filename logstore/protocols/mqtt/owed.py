@@ -16,7 +16,7 @@ from logstore.log import Wake
 class _Answer(NamedTuple):
     waiting: Waiting | None
     pending: Pending | None
-    messages: int  # that are acknowledged by it
+    messages: int  # messages that it acknowledges
     counted: int  # of them: in the client's quota for as long as that
     said: Callable[[LogstoreError | None], bytes]
 

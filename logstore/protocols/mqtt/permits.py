@@ -31,7 +31,7 @@ from logstore.broker.mqtt.swap import swap
 TOPIC_EXCHANGE: Final = "amq.topic"
 KNOWN_MAX: Final = 1000  # topics that one connection is known to publish to
 KNOWN_BYTES_MAX: Final = 512  # of such a topic
-_SIGNS: Final = b"*?[\\"  # that mean something in a glob pattern
+_SIGNS: Final = b"*?[\\"  # special in a glob pattern
 
 # The acts, and what each asks of channel and exchange.
 PUBLISH: Final = "publish"

@@ -45,11 +45,11 @@ CONNECT_S: Final = 10.0  # for a client to send its CONNECT
 EARLY_BYTES_MAX: Final = 64 << 10  # of a CONNECT, its will included
 KEEP_ALIVE: Final = 1.5  # times: [MQTT-3.1.2-22]
 LEAVE_S: Final = 1.0  # when the server stops: for acknowledgements
-LINGER_S: Final = 1.0  # that a client has to hear why it ends, while it still sends
+LINGER_S: Final = 1.0  # for a client to read why it ends, while it still sends
 STREAM_BYTES: Final = 16 << 10  # of one read: the client has more to send after it
 CROWDED_S: Final = 0.01  # between looks whether there is room again
 BLOCKED_S: Final = 1.0  # between looks whether the disk has room again
-TAKE_S: Final = 0.005  # that is taken of one connection before others have their turn
+TAKE_S: Final = 0.005  # of one connection before others have their turn
 BYTES_AT_ONCE: Final = 256 << 10  # the same
 OUT_BYTES_MAX: Final = 1 << 20  # unsent; then queues give it no more
 UNACKNOWLEDGED_MAX: Final = 16_384  # of a client whose version knows no receive maximum
@@ -328,7 +328,7 @@ class MqttSession:
             return
         if self.link.unsent and self.link.unread:
             self._heard_at = (
-                now  # nor is it read from while it does not read; it has sent something
+                now  # input is not read while the client does not read, but new input has come
             )
             return
         reason = f"nothing came of it for {KEEP_ALIVE * keep_alive_s:g} s: its keep alive is over"
@@ -538,7 +538,7 @@ class MqttSession:
         self._session_gone(Broken(reasons.ADMINISTRATIVE, reason))
 
     def _session_gone(self, broken: Broken) -> None:
-        if self.phase is Phase.ENTERING:  # it is not in yet, and won't be
+        if self.phase is Phase.ENTERING:  # it is not admitted yet, and will not be
             self.refuse(broken)
         else:
             self.fail(broken)
@@ -668,7 +668,7 @@ class MqttSession:
             self.first = None
             if left and mine.lasts:
                 model.unfinished[mine] = left
-        if self.phase is Phase.ENTERING:  # it was never let in: its will does not count
+        if self.phase is Phase.ENTERING:  # it was never admitted: its will does not count
             model.wills.give_up(mine.client)
             graceful = True
         model.sessions.left(mine, self, expiry_s=expiry_s, graceful=graceful)

@@ -66,7 +66,7 @@ class RelayDoor:
     """A node, its queues, and the handlers of requests."""
 
     node: bytes  # its name
-    secret: bytes  # that all nodes have
+    secret: bytes  # shared by all nodes
     # A queue that this node owns; of one that is served by several nodes it is the queue of them
     # all, whose seat is here. Raises NoVhost, NoQueue, NotOwned.
     find: Callable[[bytes, bytes, int], Named]
@@ -80,7 +80,7 @@ class RelayDoor:
     failures: Failures = field(default_factory=lambda: Failures(0.0))
     traffic: DoorCounts = field(default_factory=DoorCounts)
     sessions: dict[Session, None] = field(default_factory=dict)
-    gone: list[Callable[[Asker], object]] = field(default_factory=list)  # told of links that end
+    gone: list[Callable[[Asker], object]] = field(default_factory=list)  # called when links end
     ending: dict[bytes, int] = field(default_factory=dict)  # links whose messages go back, by node
 
     def leave(self, which: Callable[[Named], bool]) -> None:

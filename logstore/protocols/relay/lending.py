@@ -25,9 +25,9 @@ from logstore.slices import Steps
 
 CONSUMERS_MAX: Final = 65_536  # of one node
 OUT_MAX: Final = 1 << 20  # messages that one node has, of all queues; then it is given no more
-ASKS_MAX: Final = 10_000  # that have no answer yet; the other side keeps to it
-LENT_BYTES: Final = 2048  # that one consumer takes
-OUT_BYTES: Final = 32  # that one message takes which is out, at the most as a rule
+ASKS_MAX: Final = 10_000  # unanswered requests; the other side observes the limit
+LENT_BYTES: Final = 2048  # cost of a consumer
+OUT_BYTES: Final = 32  # usual maximum cost of an unsettled message
 ASK_BYTES: Final = 512
 END_UNITS: Final = 3  # of work in slices: to give back some messages, to end a consumer
 AT_ONCE: Final = 300
@@ -43,7 +43,7 @@ class Lending:
         self.carrying = Carrying()
         self.lents: dict[int, Lent] = {}  # including ended ones that still hold messages
         self.out = 0  # messages
-        self.asks: set[int] = set()  # that are not answered
+        self.asks: set[int] = set()  # unanswered
         self._door = door
         self._unsent = unsent
         self._came_in = came_in
@@ -77,7 +77,7 @@ class Lending:
         fetched, self._fetched = self._fetched, None
         live = [it for it in lents if not it.ended]
         for it in lents:
-            it.ended = True  # it takes nothing
+            it.ended = True  # accepts no more messages
         self.out = 0
         for told_gone in self._door.gone:
             told_gone(self)
@@ -171,7 +171,7 @@ class Lending:
     def unsubscribe(self, asked: messages.Unsubscribe) -> None:
         """End a consumer. Raises BrokenProtocol."""
         lent = self._lent(asked.id)
-        if lent is None or lent.ended:  # it was cancelled just now, and is told so
+        if lent is None or lent.ended:  # it was just cancelled, and will be told
             return
         lent.ended = True
         lent.queue.unsubscribe(lent)

@@ -16,7 +16,7 @@ from logstore.protocols.session import About, Buffer, Link
 from logstore.relay.messages import SIZE
 from logstore.relay.talk import Phase, Talk, WrongSecret
 
-READ_S: Final = 0.004  # that taking messages may take, in one turn
+READ_S: Final = 0.004  # for processing messages, in one turn
 SESSION_BYTES: Final = 2048
 LONG_BYTES: Final = 64 << 10  # of a piece that is sent as it is
 STOPPING: Final = "it stops"
@@ -120,7 +120,7 @@ class RelaySession:
     def wake(self, now: float) -> None:
         """As Session.wake."""
         self._begin(now)
-        if self._link.unread:  # it has said something that was not taken yet
+        if self._link.unread:  # input has come that is not processed yet
             self.talk.came()
         self.talk.look()
         self._look()

@@ -33,7 +33,7 @@ QUEUED_AT_ONCE: Final = 2000  # of these; of more, what others publish may come 
 QUEUED_BYTES_MAX: Final = 64 << 20  # of commands between MULTI and EXEC
 MECHANISM: Final = "AUTH"  # a name and a password
 NAME_SHOWN: Final = 249  # bytes of a channel's name in the server's log
-LOGIN_S: Final = 10.0  # that a connection may last before it has logged in
+LOGIN_S: Final = 10.0  # for a connection to log in
 REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP = range(4)
 
 Result = TypeVar("Result")
@@ -68,7 +68,7 @@ class Queued(NamedTuple):
     run: Run
     arguments: Sequence[bytes]
     publishes: bool
-    command: Asks  # it is asked again whether it may be carried out
+    command: Asks  # its rights are checked again
 
 
 class RespClient:
@@ -272,7 +272,7 @@ class RespClient:
 
     def depend(self, journal: Journal, turn: int) -> None:
         """Make the current command depend on the changes of this turn."""
-        self.unsafe.add(cast("Log", journal), turn)  # it has all of a log that is asked for there
+        self.unsafe.add(cast("Log", journal), turn)  # it has all methods of a log that are called
         self.depends.append((journal, turn))
 
     def note_stirred(self) -> None:

@@ -192,7 +192,7 @@ class RespDoor:
     changes: OneByOne = field(default_factory=OneByOne)  # of users, made here
     started_ms: int = 0
     counts: Counts = field(default_factory=Counts)
-    totals: DoorCounts = field(default_factory=DoorCounts)  # that nothing sets back
+    totals: DoorCounts = field(default_factory=DoorCounts)  # never reset
     flow: Callable[[], Flow] = lambda: NO_FLOW
     lately: Lately = field(default_factory=Lately)
     paused_until: float = 0.0  # of the sessions' clock

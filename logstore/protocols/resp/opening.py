@@ -42,7 +42,7 @@ class Opening:
             return False
         verb = request[0].lower()
         if len(request) > NAMES_AT_ONCE and verb in _NAMED:
-            return False  # it has each opened when it comes to it
+            return False  # each is opened when its turn comes
         if self._client.queue is not None and verb != b"exec":
             return False  # it is carried out later, if at all
         needed = channels.unopened(self._needed(request))

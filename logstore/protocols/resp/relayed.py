@@ -110,7 +110,7 @@ class Relayed:
         del self._parts[0]
         self._at = 0
         if self._parts:
-            self._out.clear()  # that it was queued
+            self._out.clear()  # drops the replies QUEUED
             self._out_bytes = 0
         else:
             self._end(b"".join(self._out))

@@ -18,12 +18,12 @@ from logstore.protocols.resp.wrong import NOT_OWNED, Wrong
 from logstore.slices import GoOn, Steps, Wait
 
 FORMAT: Final = 1
-BYTES_MAX: Final = 64 << 20  # that are asked at once: the other node takes no more
+BYTES_MAX: Final = 64 << 20  # in one request: the other node accepts no more
 _VERSIONS: Final[dict[int, Version]] = {2: 2, 3: 3}
 _HEAD: Final = Struct(">BBBHI")  # format, RESP's version, database, size of the user, of the first
 # Commands that a transaction on keys may also contain: they mean the same at any node.
 ANYWHERE: Final = frozenset({"ping", "echo", "time", "publish", "spublish"})
-FLUSH_ALL: Final = "flushall"  # is of all databases, whichever of them its client has selected
+FLUSH_ALL: Final = "flushall"  # concerns all databases, not only the selected one
 NO_COPIES: Final = "CLIENT TRACKING is served by the node that serves the database"
 NOT_IN_IT: Final = "can't be in a transaction about keys that another node serves"
 

@@ -16,7 +16,7 @@ SHORT_BYTES: Final = 64  # of most lines: the search for the end copies this muc
 ARGUMENTS_AT_ONCE: Final = 10_000  # read before others have their turn: each takes a microsecond
 ARGUMENTS_MAX: Final = 1 << 20  # Redis had it until 7; more take more memory than anyone needs
 
-COUNT_MAX: Final = 2**31 - 1  # that Redis reads
+COUNT_MAX: Final = 2**31 - 1  # the limit in Redis
 
 # As in Redis: the server holds little for a client before its login.
 ARGUMENTS_BEFORE_LOGIN: Final = 10
@@ -39,9 +39,9 @@ class Begun:
     at: int = 0
     left: int = -1  # arguments that are still to come; -1: not known
     wants: int = 0  # bytes of it that must be there before reading on gets anywhere
-    room: int = 0  # that it is likely to need
+    room: int = 0  # expected size
     known: bool = True  # the client has logged in, or need not
-    bytes_max: int = 1 << 30  # that it may have, as Redis's client-query-buffer-limit
+    bytes_max: int = 1 << 30  # limit, as Redis's client-query-buffer-limit
     arguments: list[bytes] = field(default_factory=list)
     paused: bool = False  # more of it is there, and is read when others had their turn
 

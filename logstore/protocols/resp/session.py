@@ -44,11 +44,11 @@ from logstore.slices import Steps
 
 OUT_BYTES_MAX: Final = 1 << 20  # of replies: the next request is taken when they are sent
 # Work of one connection before other sessions have their turn.
-COMMANDS_AT_ONCE: Final = 1000  # that do not just publish: each takes some microseconds
-WRITING_COMMANDS: Final = 3  # that it takes as long as to change a key, and to write that
-ASKED_COMMANDS: Final = 2  # that it takes as long as to ask rules about names
+COMMANDS_AT_ONCE: Final = 1000  # commands other than PUBLISH: each takes some microseconds
+WRITING_COMMANDS: Final = 3  # cost of a change of a key, including the write, in commands
+ASKED_COMMANDS: Final = 2  # cost of a check of names by rules, in commands
 QUEUED_ALONE: Final = 100  # commands of a transaction that begins in a turn of its own
-REFUSAL_COMMANDS: Final = 20  # that telling of one that is not allowed takes as long as
+REFUSAL_COMMANDS: Final = 20  # cost of reporting a refusal, in commands
 BYTES_AT_ONCE: Final = 256 << 10  # of requests
 MANY: Final = 4  # requests that are worth looking at together
 ARGUMENT_HELD_BYTES: Final = 128  # of one beside its bytes: as an object, or where it is found
@@ -459,7 +459,7 @@ class RespSession:
         """
         client = self._client
         if not (client.permits.free and client.known) and not self._allowed(request):
-            return False  # it is refused at once, and nothing is made for it
+            return False  # refused at once; nothing is opened for it
         if client.queue is not None and self._comes_first(request):
             self._left = 0
             return True

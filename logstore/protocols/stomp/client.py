@@ -78,7 +78,7 @@ class StompClient:
         self.out_bytes = 0
         self.until = 0.0  # by the door's stopwatch: that this read may take
         self._holds = 0  # pending answers for which later frames wait
-        self._rules_seen = door.access.version  # that its subscriptions were held against
+        self._rules_seen = door.access.version  # rules of the last check of subscriptions
         self._starved = False  # a queue had more for it than it could take
         self._later: list[Callable[[], None]] = []
 

@@ -74,7 +74,7 @@ class Entry:
         if of.phase is not Phase.LOGIN:
             return  # it has ended meanwhile
         if isinstance(came, Admitted) and not of.door.access.knows(came.who):
-            came = TurnedAway(came.user, 0.0)  # it is deleted meanwhile
+            came = TurnedAway(came.user, 0.0)  # the user was deleted meanwhile
         if isinstance(came, TurnedAway):
             tried = Identity(came.user, of.link.peer_address[0], mechanism, DOOR)
             of.door.audit.tell(LOGIN, tried, outcome=REFUSED)

@@ -6,7 +6,7 @@ from typing import Final
 
 class Phase(Enum):
     FIRST = auto()  # CONNECT is due
-    LOGIN = auto()  # it has come; nothing is taken before it is answered
+    LOGIN = auto()  # CONNECT has arrived; nothing is processed before its answer
     RUNNING = auto()
     LEAVING = auto()  # the server stops; as running, without deliveries
     GOING = auto()  # after DISCONNECT: the client is still to receive receipts

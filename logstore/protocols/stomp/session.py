@@ -39,7 +39,7 @@ from logstore.stomp.reading import Reader
 HANDSHAKE_S: Final = 10.0
 EARLY_BYTES_MAX: Final = 16 << 10  # of a head, before its client is in
 EARLY_BODY_BYTES_MAX: Final = 1 << 10  # which is thrown away: some clients send a line end
-DISCARD_S: Final = 2.0  # that a client has to hear of an ERROR
+DISCARD_S: Final = 2.0  # for a client to read an ERROR
 LEAVE_S: Final = 1.0  # when the server stops: acknowledgements that are on their way still count
 CROWDED_S: Final = 0.01  # between looks whether queues take messages again
 PATIENCE: Final = 2  # intervals without a sign of life
@@ -262,7 +262,7 @@ class StompSession:
         if client.outbox.blocked:
             self._door.alarm.look(now)
         if client.full or self._looking:
-            self._heard_at = now  # it is not read from: its beats can't be heard
+            self._heard_at = now  # input is not read, so its heartbeats cannot arrive
         client.call_later()
         self._look_at_entry()
         self._end_read()
@@ -306,7 +306,7 @@ class StompSession:
     def _beat(self, now: float) -> None:
         expects = self._beats.expects
         if expects and now >= self._heard_at + PATIENCE * expects:
-            if self._link.unread:  # it has sent something that is not taken yet
+            if self._link.unread:  # input has come that is not processed yet
                 self._heard_at = now
             else:
                 self._time_is_up(f"missed heart-beats from the client, each {expects:g} s")

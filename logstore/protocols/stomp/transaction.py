@@ -33,7 +33,7 @@ class Transaction:
     def __init__(self) -> None:
         self.run: list[Outgoing] = []
         self.settlements: list[Settlement] = []
-        self.receipts: list[str] = []  # that are asked for with its messages
+        self.receipts: list[str] = []  # requested with its messages
         self.held_bytes = 0
         self._body_bytes = 0
         self._tags: set[int] = set()  # settled one by one

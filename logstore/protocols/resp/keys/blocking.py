@@ -23,7 +23,7 @@ from logstore.protocols.resp.wrong import Wrong
 from logstore.slices import GoOn, Steps
 
 TIMEOUT_MS_MAX: Final = 2**63 - 1
-KEYS_MAX: Final = 5000  # that one client waits for at once: each is noted, and struck out again
+KEYS_MAX: Final = 5000  # for which one client waits: each is noted, and later removed
 NO_TIMEOUT: Final = "timeout is not a float or out of range"
 
 

@@ -12,7 +12,7 @@ Place = tuple[int, bytes]  # a database, and a key of it
 Attempted = Generator[int, None, bytes | None]
 Attempt = Callable[[], Attempted]
 
-WATCHED_HELD_BYTES: Final = 300  # that a watched key takes beside its own
+WATCHED_HELD_BYTES: Final = 300  # overhead of a watched key
 
 
 @dataclass(slots=True)

@@ -11,9 +11,7 @@ from typing import Final
 from logstore.protocols.resp.onlookers.party import Party
 
 KEYS_MAX: Final = 1_000_000  # Redis's tracking-table-max-keys: of more, some are told to be gone
-ITEMS_MAX: Final = (
-    4_000_000  # the same, of keys once for each client; of clients that are gone, too
-)
+ITEMS_MAX: Final = 4_000_000  # keys once per client, including clients that have gone
 FORGOTTEN_AT_ONCE: Final = 100
 
 

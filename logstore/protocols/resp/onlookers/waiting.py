@@ -106,7 +106,7 @@ class Waiting:
                     self._go_on(keys, blocked, rest)
                     return
                 if reply is None:
-                    break  # nor is there anything for those behind it
+                    break  # later clients find nothing either
                 self.end(blocked.client, reply)
 
     def _go_on(self, keys: Keys, blocked: Blocked, rest: Attempted) -> None:

@@ -31,7 +31,7 @@ from logstore.protocols.resp.scripts.values import (
 )
 
 PREFIX_STEP: Final = 1000  # keys that are removed at once
-ENTRIES_MAX: Final = 10_000  # that are put at once; no limit of requests is as high
+ENTRIES_MAX: Final = 10_000  # added at once; no limit of requests is as high
 
 
 def _at(items: Sequence[bytes], place: int) -> Value:
