@@ -202,9 +202,9 @@ def inspect(rules: Rules, batch: Batch, now_ms: int) -> Batch:
 
 
 def kept(rules: Rules, batch: Batch) -> Batch:
-    """A batch of another log as it will be appended to this topic, with its original timestamps.
+    """Return a batch of another log as it is appended to this topic, with its original timestamps.
 
-    It may have been compacted. Raises InvalidRecord; CorruptBatch where it is damaged.
+    It may have been compacted. Raises InvalidRecord; CorruptBatch if it is damaged.
     """
     batch.check()
     facts = look(batch, dense=False)

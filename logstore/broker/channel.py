@@ -125,14 +125,14 @@ class Channels:
     def attach(self, soon: Soon, notify: Collection[str] = ()) -> None:
         """Serve subscribers in a thread of their own from now on, at the end of its turn.
 
-        ``soon(call)`` makes ``call`` there at that time; ``notify``: the kinds of events that are
-        published.
+        ``soon(call)``: schedules a call in that thread at that time. ``notify``: the kinds of
+        events to publish.
         """
         self._soon, self._notify = soon, frozenset(notify)
 
     def detach(self) -> None:
-        """Subscribers are no longer served there: a turn ends immediately, and no events are
-        published.
+        """Serve subscribers at once again, without a thread of their own; events are
+        not published.
         """
         with self.lock:
             self._soon, self._notify = None, frozenset()
@@ -188,7 +188,7 @@ class Channels:
                 self.forget_route(name)
                 self.wake(history)
 
-    # Who listens
+    # Subscriptions
 
     def subscribe(self, subscriber: Subscriber, name: bytes) -> None:
         """Subscribe to a channel; no effect if already subscribed, as with the following methods.
@@ -297,7 +297,7 @@ class Channels:
         self.flush()
         self.catch_up(subscriber)
 
-    # Who else does
+    # Receivers besides subscribers
 
     def attend(self, beside: Beside) -> None:
         """Let ``beside`` name further receivers. It calls ``coming`` and ``forget...``."""
@@ -483,7 +483,9 @@ class Channels:
         patterns: Sequence[bytes] | None = None,
         known: tuple[Others | None] | None = None,
     ) -> Route:
-        """``patterns``: the matching ones, and ``known``: further receivers, if they are known."""
+        """Find the route. ``patterns``: the matching ones, and ``known``: further receivers, if
+        known.
+        """
         if patterns is None:
             patterns = list(self._index.matching(channel)) if self._compiled else []
         history = None if self._histories is None else self._histories.make(channel)
@@ -543,7 +545,7 @@ class Channels:
         return route
 
     def _tallied(self, route: Route, channel: bytes) -> None:
-        """The route continues the channel's counters."""
+        """Let the route continue the channel's counters."""
         if len(self.tallies) >= TALLIES_MAX and channel not in self.tallies:
             self.tallies.clear()
         route.tally = self.tallies.setdefault(channel, route.tally)
@@ -571,7 +573,7 @@ class Channels:
     # Handing out
 
     def wake(self, history: History) -> None:
-        """More of the history is safe. From any thread."""
+        """Note that more of the history is safe. From any thread."""
         self._woken.append(history)
         soon = self._soon
         if soon is not None:
@@ -620,7 +622,7 @@ class Channels:
             self._woken.append(history)
 
     def view(self, subscriber: Subscriber, history: History) -> View | None:
-        """How the subscriber gets the messages of this channel, if it does."""
+        """Return how the subscriber gets the messages of this channel; None: it does not."""
         route = self._routes.get(history.name) or self._find(history.name)
         return next((view for view in route.views if subscriber in view.members), None)
 
@@ -660,7 +662,7 @@ class Channels:
                     member.deliver(chunk)
 
     def _flush_many(self, turn: Sequence[Route], payloads: Sequence[bytes]) -> None:
-        """Subscribers of the same channels in this turn share a chunk."""
+        """Deliver to many subscribers; those of the same channels in this turn share a chunk."""
         places: dict[Route, list[int]] = {}
         for place, route in enumerate(turn):
             places.setdefault(route, []).append(place)

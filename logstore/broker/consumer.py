@@ -54,13 +54,13 @@ class Membership(Protocol):
         """Whether ``check`` must ask other processes."""
 
     def check(self) -> None:
-        """Before records are returned: check that the partitions are still the consumer's own."""
+        """Check, before records are returned, that the partitions are still the consumer's own."""
 
     def settled(self) -> bool:
         """Whether no further partitions are on their way to this consumer."""
 
     def poke(self) -> None:
-        """The records of a partition that must be given up are done."""
+        """Note that the records of a partition that must be given up are done."""
 
     def leave(self) -> None:
         """Leave the group, so that others get the partitions."""
@@ -89,7 +89,7 @@ class _Chunk:
         return self._records[count - 1].offset + 1 if count > 0 else self.begin
 
     def drop(self) -> None:
-        """Return no more records; code that already iterates over ``left`` gets none either."""
+        """Discard the remaining records, also for code that already iterates over ``left``."""
         # One call in C: no other thread takes a record between the look and the counting.
         self._unread += len(list(self.left))
 
@@ -301,7 +301,7 @@ class Consumer:
         return False
 
     def _await(self, place: TopicPartition, log: Log) -> None:
-        """Not the end: requested bytes are on their way."""
+        """Watch for requested bytes that are on their way: this is not the end."""
         self._fetching = True
         with self._lock:
             if place not in self._watches and place in self._logs:
@@ -416,7 +416,7 @@ class Consumer:
         self._awake.set()
 
     def give_up(self, places: Iterable[TopicPartition]) -> None:
-        """Return no more records of these partitions; returned ones are done at the next call."""
+        """Stop returning records of these partitions; returned ones are done at the next call."""
         with self._lock:
             self._leaving.update(self._logs.keys() & set(places))
             if self._chunk is not None and self._chunk.place in self._leaving:
@@ -532,7 +532,7 @@ class Consumer:
             return positions
 
     def _commit(self, *, last_done: bool, metadata: str = "", all_: bool = True) -> None:
-        """``all_``: also in partitions that transactions commit."""
+        """Commit what is done. ``all_``: also in partitions that transactions commit."""
         if self._membership is None:
             return
         with self._committing:

@@ -134,8 +134,9 @@ class History:
         return records
 
     def rewind(self) -> None:
-        """Subscribers get what there is from its start on: it has just been made. They go on where
-        they are, if they have got some of it already.
+        """Deliver a newly created history to its subscribers from its start.
+
+        They continue where they are if they have already got a part of it.
         """
         if not self._given:
             self.next = self.log.start
@@ -286,7 +287,7 @@ class Histories:
         return history
 
     def look(self) -> None:
-        """Learn which topics exist: clients of other doors may have created some."""
+        """Find out which topics exist: clients of other doors may have created some."""
         for name in self._topics.names():
             with suppress(Damaged, Failed):  # a user of that one gets the error
                 self.find(name.encode())

@@ -53,7 +53,7 @@ class Listener:
         self, channels: Channels, names: Iterable[bytes], patterns: Iterable[bytes],
         forget: Callable[["Listener"], None], told: Callable[[], object] = lambda: None,
     ) -> None:  # fmt: skip
-        """``told``: is called, from any thread, when ``get`` has something to return."""
+        """``told``: called, from any thread, when ``get`` has something to return."""
         self.form: Form = _LISTED
         self._channels = channels
         self._forget = forget

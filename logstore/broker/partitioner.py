@@ -71,7 +71,7 @@ class Partitioner:
             return [self.partition(key) for key in keys]
 
     def batch_full(self) -> None:
-        """The sticky partition's batch is complete: keyless records move to another partition."""
+        """Note that the sticky partition's batch is full: keyless records move to another one."""
         if self._partitions > 1:
             step = self._rng.randrange(1, self._partitions)
             self.sticky = (self.sticky + step) % self._partitions

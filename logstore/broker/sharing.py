@@ -130,7 +130,7 @@ class Sharing:
             consumer.take(opened.logs, opened.positions, opened.committed)
         self._settled = share.settled and not gone
 
-    # What the consumer asks for, in its own threads
+    # Requests of the consumer, in its own threads
 
     def commit(self, offsets: Mapping[TopicPartition, int], metadata: str = "") -> None:
         """Commit; durable on return. Raises Fenced if all partitions belong to others by now,
@@ -175,7 +175,7 @@ class Sharing:
         return self._member.late
 
     def check(self) -> None:
-        """After a long sleep, others may have the partitions: find out before continuing."""
+        """Find out, after a long sleep, whether others have the partitions by now."""
         if self._member.late and self._consumer is not None:
             self._look(self._consumer)
 

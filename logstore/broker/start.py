@@ -34,9 +34,9 @@ class Held(Protocol):
 
 
 def offset_of(log: Held, start: Start, *, damaged: bool = False) -> int:
-    """The offset to begin at. A datetime without zone is UTC; an int is an offset.
+    """Return the offset to begin at. A datetime without zone is UTC; an int is an offset.
 
-    ``damaged``: at a batch that can't be read, too, if it may hold the time. Else that raises.
+    ``damaged``: return a damaged batch too, if it may hold the time; otherwise that raises.
 
     Raises OffsetBelowStart, OffsetAboveEnd; Refused for any other word.
     """

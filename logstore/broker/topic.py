@@ -89,7 +89,7 @@ class Topic:
         return log
 
     def forget(self, number: int) -> None:
-        """The log has failed and another one may work: that is opened at the next use."""
+        """Forget a log that has failed; a new one is opened at the next use."""
         self._opened.pop(number, None)
 
     @property

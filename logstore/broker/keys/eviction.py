@@ -57,7 +57,7 @@ class Eviction:
         notes = sum(len(space.looked_at) for space in self._spaces) if self.noted else 0
         return NOTE_BYTES * notes + sum(space.contents.bytes for space in self._spaces)
 
-    # What is noted
+    # Notes on the use of keys
 
     def _touch(self, space: Keyspace, key: bytes) -> None:
         """Note the use of a key: the time in s (lru), or a counter and its minute (lfu)."""

@@ -320,7 +320,7 @@ class Keyspace:
         if self.levels.waits:
             self.must = self.stirred = True
 
-    # What is to be written
+    # Changes to write
 
     def _note(self, key: bytes, old: object) -> None:
         if self.touch is not None:

@@ -164,7 +164,7 @@ class Mqtt:
         waiting.watch(woken)
         look()
 
-    # Retained, for who subscribes
+    # Retained messages for new subscribers
 
     def cursor(self, session: Session, filter_: bytes, grant: Grant) -> Cursor:
         """Return a cursor over the retained messages that match, for this session."""

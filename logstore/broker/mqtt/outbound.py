@@ -298,7 +298,7 @@ class Outbound:
         if self.exact is not None and gone:
             self.exact.lost(gone)
 
-    # What is given
+    # Deliveries
 
     def push(self, outlet: Outlet, tag: int, deliveries: Sequence[Delivery]) -> None:
         """Send these deliveries, whose delivery tags are consecutive."""
@@ -402,7 +402,7 @@ class Outbound:
             self._seen[data] = said
         return said
 
-    # What is acknowledged
+    # Acknowledgements
 
     def acked(self, pids: Sequence[int]) -> bool:
         """Handle PUBACK for these messages of QoS 1. False: one is of QoS 2, a protocol error."""
@@ -442,7 +442,7 @@ class Outbound:
             found = [it for n in range(first, last + 1) if (it := self.unacked.ack(n)) is not None]
         return found
 
-    # What is sent again
+    # Messages to send again
 
     def go_on(self) -> None:
         """Send unacknowledged messages again as far as there is room, then consume the queues."""

@@ -207,7 +207,7 @@ class Sessions:
         """As Home.subscribed."""
         self.subscriptions += more
 
-    # Those that are kept
+    # Stored sessions
 
     def _restore(self, kept: KeptMqtt) -> None:
         for error in kept.damaged:

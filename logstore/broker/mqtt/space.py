@@ -185,7 +185,7 @@ class Space:
         """Whether any subscriber or history may get messages that come by another door."""
         return bool(self._filters) or self.channels.is_heard or self.channels.keeps
 
-    # Who gets what
+    # Subscriptions
 
     def subscribe(self, member: Member, filter: bytes, grant: Grant) -> Grant | None:
         """Subscribe the member; return its earlier grant by the same filter, or None.

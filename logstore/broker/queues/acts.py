@@ -35,7 +35,7 @@ class Routed(NamedTuple):
 def publish(
     vhost: "Vhost", message: "Message", then: Callable[[Routed | LogstoreError], object]
 ) -> None:
-    """``then`` is called once the message is safe. Raises what ``Vhost.route`` raises."""
+    """Publish a message; ``then`` is called once it is safe. Raises as ``Vhost.route``."""
     _Publication(vhost, message, then).offer()
 
 

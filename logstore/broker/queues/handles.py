@@ -48,13 +48,13 @@ class Owner(Desk, Protocol):
 
     @property
     def hands(self) -> Hands:
-        """Receives fetched messages."""
+        """The object that receives fetched messages."""
 
     def consumer(self, consumer: QueueConsumer) -> QueueConsumer:
-        """Creates a consumer, which is closed with the store."""
+        """Create a consumer, which is closed with the store."""
 
     def did(self, kind: str, what: str, name: str) -> None:
-        """Something was removed here: report it later."""
+        """Note that something was removed here, to report it later."""
 
 
 class Routed(NamedTuple):
@@ -544,7 +544,9 @@ def declare_exchange(
     alternate: str | None,
     arguments: Table | None,
 ) -> Exchange:
-    """Without a type: an existing exchange. Durable on return. As ``Store.exchange``."""
+    """Declare an exchange, durable on return; without a type: an existing one. As
+    ``Store.exchange``.
+    """
     exchange = Exchange(name, desk)
     if type_name is None:
         exchange.facts()
@@ -571,7 +573,7 @@ def declare_queue(
     arguments: Table | None,
     given: Table,
 ) -> Queue:
-    """Durable on return. As ``Store.queue``."""
+    """Declare a queue, durable on return. As ``Store.queue``."""
     wanted = name_of(name)
     found_arguments = arguments_of(argument_table(arguments, given))
     plain = durable and not (exclusive or auto_delete or found_arguments.fields)

@@ -247,7 +247,7 @@ class InOrder:
             dealt.size += sum([len(it.value or b"") for it in records])
             self._stock.gone_out(lane, records)
 
-    # What becomes of it
+    # Settled and returned messages
 
     def parted(self, number: int, first: int, bits: int) -> None:
         """Note that these messages are with no consumer any more: settled, or sent elsewhere."""

@@ -103,7 +103,7 @@ class Journaling:
         self._ending = False
         self._upto = journal.done  # the mark below which is what it was told
 
-    # What is to be told
+    # Entries to write
 
     def touched(self, queue: Touched) -> None:
         """Note that messages of the queue were settled."""

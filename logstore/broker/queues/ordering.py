@@ -328,7 +328,7 @@ class Ordering(Generic[Holder]):
         }  # fmt: skip
         heapify(heap)
 
-    # What was given out
+    # Unacknowledged messages
 
     def settled(self, first: int, bits: int = 1) -> None:
         """Note that the spots ``first + n``, for each bit n of ``bits``, are settled or moved.
@@ -407,7 +407,7 @@ class Ordering(Generic[Holder]):
         if not known.out:
             self._unbind(known)
 
-    # What was not
+    # Waiting messages
 
     def dropped(self, spot: int, key: int) -> None:
         """Remove a waiting message that has expired or was dropped."""

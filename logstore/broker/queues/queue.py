@@ -71,7 +71,7 @@ class Home(Protocol):
         """Make the call at the end of the turn; from any thread."""
 
     def touched(self, queue: "Queue") -> None:
-        """The queue has changes for the journal."""
+        """Note that the queue has changes for the journal."""
 
     def used(self) -> None:
         """Note that a durable message was delivered."""
@@ -497,7 +497,7 @@ class Queue:
             self._delays.add(Delayed(now_ms + wait_ms, number, group, those, failed))
 
     def _fails(self, number: int, first: int, bits: int) -> bool:
-        """Whether some have failed so often that they, but no others, wait for a while.
+        """Return whether some messages have failed so often that only they wait for a while.
 
         Without an order by key, all messages wait when they are delivered (``Pace``).
         """
@@ -610,7 +610,7 @@ class Queue:
             self.touch()
 
     def touch(self) -> None:
-        """Something was settled, or must be written to the journal."""
+        """Note that something was settled, or must be written to the journal."""
         self._home.touched(self)
 
     def _pass_on(self, now_ms: int, left: int) -> int:
@@ -712,7 +712,7 @@ class Queue:
         return over
 
     def accepts(self, sizes: Sequence[int]) -> list[bool] | None:
-        """Which messages of these sizes fit, if the queue refuses those that do not.
+        """Return which messages of these sizes fit, if the queue refuses surplus ones.
 
         None: all of them. Waiting consumers take some of them immediately.
         """

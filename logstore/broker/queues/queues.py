@@ -163,7 +163,7 @@ class Queues:
         self._resume(kept)
         self._drop_streams()
 
-    # From what is kept
+    # Restored at a start
 
     def _unused(self, kept: KeptRouting) -> int:
         """Return a number above all that are known.

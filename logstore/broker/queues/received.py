@@ -196,12 +196,12 @@ def rejected(group: Group) -> None:
 
 
 def untouched(group: Group) -> None:
-    """The message was not seen: return it to its place, without counting as failed."""
+    """Return a message that was not seen to its place, without counting a failure."""
     group.queue.release(group, failed=False)
 
 
 def cancelled(queue: str) -> Refused:
-    """Why a consumer that did not end itself gets nothing more."""
+    """Return the error of a consumer that was ended by another client or the server."""
     return Refused(
         f"queue {queue!r} has cancelled its consumer: it was deleted, or a message was held for "
         f"longer than x-consumer-timeout; consume it again"

@@ -68,7 +68,7 @@ class PastMessage:
 
     @property
     def delivery_count(self) -> int:
-        """How often the message was returned as failed; 0 for a settled one."""
+        """The number of times that it was returned as failed; 0 for a settled message."""
         return self._found.failures
 
     @property

@@ -50,10 +50,10 @@ class Station(Protocol):
     @property
     def gone(self) -> bool: ...
     def take(self, parcel: Parcel, intake: Intake) -> None:
-        """Take these messages, except those that it refuses. Raises nothing."""
+        """Take the messages, except those that it refuses. Raises nothing."""
 
     def drop(self) -> None:
-        """The exchange, or the stream itself, is deleted."""
+        """Handle the deletion of the exchange, or of the stream itself."""
 
 
 class Parted(NamedTuple):

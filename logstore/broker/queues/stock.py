@@ -521,7 +521,7 @@ class Stock:
         if self.expiring and not self.ready and not self.out:  # what is out may come back
             self.expiring = False
 
-    # What was given out
+    # Unacknowledged messages
 
     def settle(self, number: int, first: int, bits: int) -> None:
         """Settle the offsets ``first + n``, for each bit n of ``bits``."""

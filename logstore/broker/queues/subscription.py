@@ -94,4 +94,4 @@ class Subscription(Protocol):
         """
 
     def cancelled(self) -> None:
-        """No more follows: the queue was deleted, or a message was held too long."""
+        """Handle the end: the queue was deleted, or a message was held too long."""

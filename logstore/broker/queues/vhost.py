@@ -109,7 +109,7 @@ class Host(Protocol):
         """The ids that an exchange has let pass, each with the time until which it is known."""
 
     def forget_seen(self, exchange: int) -> None:
-        """The exchange is deleted, and its ids with it."""
+        """Forget the ids of a deleted exchange."""
 
     def next_id(self) -> int: ...
     def check_type(self, exchange_type: str) -> None:
@@ -195,11 +195,11 @@ class Crossings:
         bindings: Iterable[tuple["Vhost", Binding]],
         alternates: Iterable[tuple["Vhost", bytes, bytes]] = (),
     ) -> Iterator[LogstoreError | None]:
-        """The error of all of these new objects together; in small steps."""
+        """Check all of these new objects together, in small steps; return the error."""
         return iter(())
 
     def changed(self) -> None:
-        """Exchanges, policies or topics have changed."""
+        """Note that exchanges, policies or topics have changed."""
 
     def loosened(self) -> None:
         """Note that there may be fewer bindings, durable or not."""
@@ -493,7 +493,9 @@ class Vhost:
         return queue, None if around is None else around.unknown()
 
     def _check_there(self, queue: Named, error: LogstoreError | None) -> LogstoreError | None:
-        """Why messages published to it were not stored: ``error``, or a queue has its name."""
+        """Return why messages to it were not stored: ``error``, or another node's queue has its
+        name.
+        """
         if queue.id in self._replaced:
             self._replaced.discard(queue.id)
             error = error or Replaced(queue.facts.name)
@@ -574,7 +576,7 @@ class Vhost:
         return 0 if queue.topic_name is not None else queue.ready, self._delete(queue)
 
     def _delete(self, queue: Named, *, undone: bool = False) -> Pending | None:
-        """``undone``: it could not be created."""
+        """Delete the queue. ``undone``: it could not be created."""
         change = self.topology.remove_queue(queue.facts.name)
         self._leave_out(queue)
         forgotten = self._kept(change, queue if queue.facts.lasts else None)
@@ -592,7 +594,7 @@ class Vhost:
     def _dropped(
         self, queue: Named, forgotten: Pending | None, *, undone: bool = False
     ) -> Pending | None:
-        """Delete its logs, too; returns what to wait for."""
+        """Delete the logs of the queue too; return what to wait for."""
         if isinstance(queue, Queue):
             self._host.deleted(queue, forgotten)
             return forgotten
@@ -610,7 +612,7 @@ class Vhost:
         self._has_stations = not all(isinstance(it, Queue) for it in self.queues())
 
     def drop(self) -> Pending:
-        """Delete it with its contents: its guests are told."""
+        """Delete the virtual host with its contents; its connections are told."""
         queues = self._end()
         forgotten = self._rows.forget()
         self._tell_left(forgotten)
@@ -640,7 +642,7 @@ class Vhost:
         self._making.clear()
         return queues
 
-    # What other nodes have changed: nothing of it is kept again
+    # Changes by other nodes, which are already stored
 
     @property
     def read_on(self) -> ReadOn | None:
@@ -668,7 +670,7 @@ class Vhost:
         self.followed()
 
     def followed(self) -> None:
-        """Queues or bindings of another node were added."""
+        """Note that queues or bindings of another node were added."""
         self._host.routes.loosened()
 
     def follow_exchange(self, facts: ExchangeFacts) -> None:

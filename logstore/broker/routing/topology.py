@@ -41,7 +41,7 @@ _S = TypeVar("_S", bound=Droppable)
 
 
 def _anybody(queue: object) -> None:
-    """Everyone may bind any queue."""
+    """Allow everyone to bind any queue."""
 
 
 # Bindings and alternates that lead to a changed exchange: of more it costs less to forget all
@@ -50,11 +50,11 @@ UPSTREAM_MAX: Final = 256
 
 
 def _none(facts: ExchangeFacts) -> None:
-    """No exchange has a station."""
+    """Return None: no exchange has a station."""
 
 
 def _no_policy(exchange: bytes) -> None:
-    """No policy applies to any exchange."""
+    """Return None: no policy applies to any exchange."""
 
 
 class Noticing(Protocol):
@@ -314,7 +314,7 @@ class Topology(Generic[_Q, _S]):
         if isinstance(destination, _Queue):
             check(destination.queue)
 
-    # What others have changed, of what is durable
+    # Changes of durable objects by other nodes
 
     def put(self, facts: ExchangeFacts) -> None:
         """Add a stored exchange with a new name."""
@@ -403,7 +403,7 @@ class Topology(Generic[_Q, _S]):
         self._changed(exchange)
 
     def watch(self, exchange: bytes, call: Callable[[], object]) -> None:
-        """Call this when an exchange's bindings may be about to change, or have changed."""
+        """Call ``call`` when an exchange's bindings may be about to change, or have changed."""
         self._watched[exchange] = call
 
     def leads(self, exchange: bytes) -> bool:
@@ -608,7 +608,7 @@ class Topology(Generic[_Q, _S]):
         *,
         matched: bool = True,
     ) -> None:
-        """``matched``: False if the exchange is deleted together with its matcher."""
+        """Remove a binding. ``matched``: False if the exchange is deleted with its matcher."""
         self._changed(source.facts.name)
         if matched:
             source.matcher.remove(binding, destination)
@@ -630,7 +630,7 @@ class Topology(Generic[_Q, _S]):
     # Routes that a change makes untrue
 
     def _changed(self, exchange: bytes) -> None:
-        """The destinations of this exchange have changed, and so have all routes through it."""
+        """Forget all routes through this exchange: its destinations have changed."""
         if exchange in self._watched:
             self._watched[exchange]()
         if len(self._routes):

@@ -276,7 +276,7 @@ class ShareConsumer:
         return found
 
     def put_back(self, records: Sequence[ShareRecord]) -> None:
-        """Within the model: return these records, the last taken, which no one has received."""
+        """Return these records, the last taken, which no one has received. Within the model."""
         if not self._closed:
             those = set(records)
             self._handed = [it for it in self._handed if it not in those]
@@ -306,9 +306,7 @@ class ShareConsumer:
             raise error
 
     def _too_late(self, error: LogstoreError) -> None:
-        """The returned records were no longer held when they were accepted: they are delivered
-        again.
-        """
+        """Log that returned records were accepted too late: they are delivered again."""
         log.warning("share group %r: accepted too late, and comes again: %s", self.group, error)
 
     def _fetch(self, most: int) -> None:
@@ -330,7 +328,9 @@ class ShareConsumer:
                     return
 
     def _decode(self, name: TopicPartition, partition: SharedPartition, taken: Taken) -> None:
-        """Offsets without a record (compaction leaves gaps) are settled; damaged ones are delivered
+        """Decode taken records.
+
+        Offsets without a record (compaction leaves gaps) are settled; damaged ones are delivered
         again.
         """
         said: list[Said] = []
@@ -357,7 +357,7 @@ class ShareConsumer:
         if said:
             partition.acknowledge(self._session.owner, said, self._accepting.asked())
 
-    # What is said of them
+    # Acknowledgements
 
     def accept(self, *records: ShareRecord) -> None:
         """Accept records as done; durable on return.

@@ -297,7 +297,7 @@ class SharedPartition:
         if settled:
             self._around.tell(share_key(self.place), settled.encode(), lambda _: None)
 
-    # What is dead
+    # Dead records
 
     def _die(self, changed: Changed) -> None:
         if not changed.letters:

@@ -211,7 +211,7 @@ class Shares:
         for then in self._opening.pop(place) or ():
             then(answer)
 
-    # What is known of them
+    # State of groups
 
     def has(self, group: str) -> bool:
         """Return whether the group has begun to read any partition."""
@@ -326,7 +326,7 @@ class Shares:
         """As Around.soon."""
         self._around.soon(call)
 
-    # What is deleted, or begins again
+    # Deletions and new beginnings
 
     def topics_changed(self, change: Change) -> None:
         """Handle a change that ``Topics.tell`` reports, from any thread."""

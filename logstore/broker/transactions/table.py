@@ -225,7 +225,7 @@ class Table:
             self._become(entry, entry.it.begun(now.ms), now)
         return True
 
-    # What comes of those that are pending
+    # Results of pending changes
 
     def kept(self, name: str) -> TransactionalId:
         """Note that the journal has the change safe."""

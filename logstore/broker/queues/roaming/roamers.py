@@ -108,7 +108,7 @@ class Roamers:
         """Return all queues."""
         return list(self._homes)
 
-    # Who owns what
+    # Ownership of partitions
 
     @property
     def owned(self) -> Mapping[int, JournalPartition]:

@@ -122,7 +122,7 @@ class Told:
         if self._waiting:
             self._be_patient()
 
-    # Those who ask
+    # Nodes that ask
 
     def ask(self, asking: Asking, content: bytes, then: Answered) -> None:
         """Answer a question of kind TABLE. Raises BrokenProtocol."""
