@@ -64,7 +64,7 @@ async function show(moved) {
       h("p", null, "The address names ", named(place.view), ". ", link(to("overview"), "Go to the overview"))));
     return;
   }
-  const root = h("div", { class: `view ${row.word}`, "data-own": location.hash });
+  const root = h("div", { class: `view ${row.word}`, "data-own": location.hash, "aria-busy": "true" });
   try {
     const module = await row.load();
     if (signal.aborted) return;
@@ -79,6 +79,7 @@ async function show(moved) {
       h("p", null, `This view cannot be shown: ${visible(error.message)}.`), button("Try again", () => location.reload())));
     if (!(error instanceof Refused)) console.error(error);
   }
+  root.removeAttribute("aria-busy");
   if (moved) {
     window.scrollTo(0, 0);
     (root.querySelector("h1") ?? main).focus({ preventScroll: true });

@@ -110,7 +110,8 @@ class Page:
     def settled(self):
         """Wait until no request of the view is pending."""
         self.until(
-            "document.querySelector('main h1') && !document.querySelector('.waiting, .list.asking')"
+            "document.querySelector('main h1')"
+            " && !document.querySelector('[aria-busy], .waiting, .list.asking')"
         )
         return self
 
