@@ -6,6 +6,7 @@ except for the body, as is usual, they are not parsed at all: 0.3 us instead of 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from struct import Struct
 from struct import error as StructError  # noqa: N812
 from typing import Final
@@ -28,6 +29,7 @@ from logstore.errors import LogstoreError
 from logstore.protocols.amqp.carrier import NO_LAST, Last, Publishing
 from logstore.protocols.amqp.channel import AmqpChannel
 from logstore.protocols.amqp.door import REPLY_TO, reply_address
+from logstore.protocols.amqp.lacking import has_to_look, is_for_replies, lacks_route, routing
 from logstore.protocols.amqp.subscription import returned_frames
 from logstore.protocols.rabbit_permits import AskKey, is_topic
 from logstore.records.encode import Pieces
@@ -50,7 +52,7 @@ def take_many(channel: AmqpChannel, raw: bytes, at: int) -> int:
     Only messages that need no further steps are taken; the rest is for ``AmqpChannel.take``.
     """
     run, last, end = channel.run, channel.last, len(raw)
-    route, known, new = channel.of.vhost.route, channel.of.vhost.topology.known_route, tuple.__new__
+    route, known, new = routing(channel), channel.of.vhost.topology.known_route, tuple.__new__
     begun, late, copies = len(run), channel.of.late, 0
     check_publish, checked = channel.of.permits.check_publish, None  # the exchange, as it was last
     keyed = False  # there are rules about its keys
@@ -157,12 +159,13 @@ def take_one(
         raise Refusal(NOT_IMPLEMENTED, "immediate=true")
     try:
         keyed = channel.of.permits.check_publish(publishing.exchange)
-        channel.of.vhost.topology.check_publish(publishing.exchange)
         message = Message(publishing.exchange, publishing.key, props, body)
+        if not has_to_look(channel, message):
+            channel.of.vhost.topology.check_publish(publishing.exchange)
         if keyed:
             _check_keys(channel, message)
         message = message._replace(properties=_checked(channel, props))
-        queues = channel.of.vhost.route(message)
+        queues = routing(channel)(message)
     except LogstoreError:
         channel.of.send_all_published()
         raise
@@ -240,31 +243,103 @@ def flush(channel: AmqpChannel) -> None:
         _offer(channel, run, mandatory)
 
 
-def _offer(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> None:
-    """Give a run to the queues, after delayed ones. A channel that has ended gets no confirms."""
+def _offer(
+    channel: AmqpChannel,
+    run: Sequence[Outgoing],
+    mandatory: Sequence[int],
+    *,
+    looked: bool = False,
+) -> None:
+    """Give a run to the queues, after delayed ones. A channel that has ended gets no confirms.
+
+    ``looked``: this node has read what other nodes have declared and bound.
+    """
     queue = channel.of.vhost.to_be_counted(run)
     if channel.gone:
         channel.of.vhost.publish(run)
     elif queue is not None or channel.of.told_blocked or channel.keeps_back:
-        channel.keep_back(lambda: _offer_later(channel, run, mandatory), bytes_of(run))
+        later = partial(_offer_later, channel, run, mandatory, looked=looked)
+        channel.keep_back(later, bytes_of(run))
         if queue is not None:
             queue.when_open(lambda: channel.of.later(channel.unblock))
+    elif not looked and lacks_route(channel, run):
+        Looking(channel, run, mandatory).begin()
     else:
         hand_over(channel, run, mandatory)
 
 
-def _offer_later(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> None:
+def _offer_later(
+    channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int], *, looked: bool
+) -> None:
     """As ``_offer``, for delayed messages, whose rights are checked again."""
     if channel.closing:
         return  # an earlier delayed message has closed it
     try:
         check_again(channel, run)
     except LogstoreError as error:  # its exchange may be another one now
-        if not channel.gone:
-            channel.current = METHOD_IDS[methods.BasicPublish]
-            channel.fail(error)
+        _fail(channel, error)
         return
-    _offer(channel, run, mandatory)
+    _offer(channel, run, mandatory, looked=looked)
+
+
+def _fail(channel: AmqpChannel, error: LogstoreError) -> None:
+    if not channel.gone:
+        channel.current = METHOD_IDS[methods.BasicPublish]
+        channel.fail(error)
+
+
+class Looking:
+    """Delays a run until this node has read what other nodes have declared and bound.
+
+    Without this, a message could be confirmed and dropped although another node has already
+    confirmed its queue, or its binding.
+    """
+
+    def __init__(
+        self, channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]
+    ) -> None:
+        self._channel, self._run, self._mandatory = channel, run, mandatory
+        self._known = False
+        self._error: LogstoreError | None = None  # why the rest is not known
+
+    def begin(self) -> None:
+        """Begin to read; the run is offered afterwards."""
+        read_on = self._channel.of.vhost.read_on
+        assert read_on is not None
+        self._keep_back()
+        read_on(self._told)
+
+    def _keep_back(self) -> None:
+        self._channel.keep_back(self._go_on, bytes_of(self._run))
+
+    def _told(self, error: LogstoreError | None) -> None:
+        self._known, self._error = True, error
+        self._channel.of.later(self._channel.unblock)
+
+    def _go_on(self) -> None:
+        channel, run, error = self._channel, self._run, self._error
+        if not self._known and not channel.gone:
+            self._keep_back()  # the channel was unblocked for another reason
+            return
+        if error is None:
+            run, error = _routed_again(channel, run)
+        if run and (self._error is None or channel.gone):
+            _offer_later(channel, run, self._mandatory, looked=True)
+        if error is not None and not channel.closing:
+            _fail(channel, error)
+
+
+def _routed_again(
+    channel: AmqpChannel, run: Sequence[Outgoing]
+) -> tuple[Sequence[Outgoing], LogstoreError | None]:
+    """Route again the messages without a route, up to the first that is refused, and its error."""
+    route = channel.of.vhost.route
+    found: list[Outgoing] = []
+    try:
+        found.extend((to or route(message), message) for to, message in run)
+    except LogstoreError as error:
+        return found, error
+    return found, None
 
 
 def hand_over(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> None:
@@ -315,7 +390,7 @@ def send_back(
 
 def _is_reply(channel: AmqpChannel, message: Message) -> bool:
     """Whether the message is a reply, which was sent to its client without a queue."""
-    if message.exchange or not message.key.startswith(REPLY_TO):
+    if not is_for_replies(message):
         return False
     receiver = channel.of.door.reply_channel(message.key)
     return receiver is not None and receiver.take_reply(message)

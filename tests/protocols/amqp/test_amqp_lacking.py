@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from amqp_kit import again, bind, consume, declare, exchange, get
+from amqp_kit import again, bind, consume, declare, exchange, get, message
 
 from logstore.amqp import methods
 from logstore.broker.queues.limits import QueueFacts
@@ -94,3 +94,97 @@ def test_a_host_that_is_not_known_is_looked_for(door, looks, made):
     answer = peer.answer()
     assert isinstance(answer, methods.ConnectionOpenOk) == made
     assert looks == []
+
+
+def made(peer, name):
+    """A queue that another node has declared."""
+    facts = QueueFacts(name, True, False, False, Arguments())
+    peer.door.node.queues.vhosts[b"/"].declare_queue(facts)
+
+
+def kinds(peer):
+    return [type(it) for it in peer.methods()]
+
+
+def test_a_message_without_a_route_is_confirmed_after_all_is_read(peer, looks):
+    peer.ask(declare("known"))
+    peer.ask(methods.ConfirmSelect(False))
+    peer.publish(b"a", key="late")
+    peer.publish(b"b", key="known")  # in its order
+    peer.door.run()
+    assert (len(looks), peer.methods()) == (1, [])
+    made(peer, b"late")
+    looks.pop()(None)
+    peer.door.run()
+    assert peer.answer() == methods.BasicAck(2, True)
+    assert [peer.ask(get(it))[2] for it in ("late", "known")] == [b"a", b"b"]
+    assert looks == []
+
+
+def test_a_message_that_still_has_no_route_is_returned_and_confirmed(peer, looks):
+    peer.ask(methods.ConfirmSelect(False))
+    peer.publish(b"a", key="no", mandatory=True)
+    peer.door.run()
+    assert peer.methods() == []
+    looks.pop()(None)
+    peer.door.run()
+    assert kinds(peer) == [methods.BasicReturn, methods.BasicAck]
+    assert looks == []
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_exchange_that_is_not_known_is_looked_for(peer, looks, there):
+    peer.ask(declare("q"))
+    peer.ask(methods.ConfirmSelect(False))
+    peer.give(message(b"before") + message(b"a", "e", "k"))
+    peer.door.run()
+    assert (len(looks), peer.methods()) == (1, [])
+    if there:
+        other = peer.door.open()
+        other.ask(exchange("e"))
+        other.ask(bind("q", "e", "k"))
+    looks.pop()(None)
+    peer.door.run()
+    if there:
+        assert peer.answer() == methods.BasicAck(2, True)
+        assert [peer.ask(get("q"))[2] for _ in range(2)] == [b"before", b"a"]
+    else:
+        close = peer.answer()
+        again(peer)
+        assert peer.ask(get("q"))[2] == b"before"
+        assert (close.reply_code, close.class_id, close.method_id) == (404, 60, 40)
+        assert "no exchange 'e' in vhost '/'" in close.reply_text
+
+
+def test_messages_that_nobody_can_look_for_are_not_confirmed(peer, looks):
+    peer.ask(methods.ConfirmSelect(False))
+    peer.publish(b"a", key="no")
+    peer.door.run()
+    looks.pop()(ClusterUnreachable("no broker answers"))
+    peer.door.run()
+    close = peer.answer()
+    assert "no broker answers" in close.reply_text
+
+
+def test_a_channel_that_is_unblocked_meanwhile_goes_on_waiting(peer, looks):
+    peer.ask(methods.ConfirmSelect(False))
+    peer.publish(b"a", key="late")
+    peer.door.run()
+    [channel] = peer.session.channels.values()
+    channel.unblock()
+    peer.door.run()
+    assert (len(looks), peer.methods()) == (1, [])
+    made(peer, b"late")
+    looks.pop()(None)
+    peer.door.run()
+    assert peer.answer() == methods.BasicAck(1, False)
+    assert peer.ask(get("late"))[2] == b"a"
+
+
+def test_a_channel_that_ends_meanwhile_leaves_nothing_behind(peer, looks):
+    peer.publish(b"a", key="late")
+    peer.door.run()
+    peer.ask(methods.ChannelClose(200, "", 0, 0))
+    looks.pop()(None)
+    peer.door.run()
+    assert peer.session.parked_bytes == 0
