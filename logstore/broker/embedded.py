@@ -178,7 +178,7 @@ class EmbeddedMember:
     def check_owns(self, places: Collection[Place]) -> None:
         """Check that the member owns all of these, and will for a while. Raises Fenced."""
         seen = self._id, self._table.version(self.group)
-        if self._looked != seen:  # else nothing has changed since
+        if self._looked != seen:  # otherwise nothing has changed since
             entry = self._table.load(self.group)
             row = None if entry is None else entry.members.get(self._id)
             there = entry is not None and entry.kind == "embedded" and row is not None

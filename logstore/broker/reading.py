@@ -25,7 +25,7 @@ TURN_RECORDS: Final = 500
 TURN_BYTES: Final = 65_536
 TURN_PART_BYTES: Final = 16_384  # decoded at once: 2,000 records, as small as they may be
 
-# Of a part, of a chunk; and how many records were decoded for it.
+# The sizes of a part and a chunk in bytes, and the largest number of decoded records.
 _ALONE: Final = PART_BYTES, CHUNK_BYTES, 1 << 62
 _TURN: Final = TURN_PART_BYTES, TURN_BYTES, TURN_RECORDS
 

@@ -38,7 +38,7 @@ class Topic:
     for).
     """
 
-    read_only = False  # nobody appends to it: it is a queue's
+    read_only = False  # clients cannot append: it belongs to a queue
 
     def __init__(
         self,

@@ -356,7 +356,7 @@ class ClassicGroup:
         if not self._members:
             self._on(Event.DESERTED)
             self.protocol = self.leader = None
-            self._save(self._kept(synced=False), lambda _: None)  # nobody waits to hear of it
+            self._save(self._kept(synced=False), lambda _: None)  # no member waits for it
             return
         joined = [it for it in self._members.values() if it.join is not None]
         if self.leader not in {it.id for it in joined}:

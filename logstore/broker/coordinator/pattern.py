@@ -13,7 +13,7 @@ from logstore.broker.coordinator.refusal import GroupError, Refusal
 PATTERN_BYTES_MAX: Final = 4096  # a subscription in use has some ten; compiling is 6 us a byte
 # What a pattern may become: repetitions of repetitions are short to write and long to match.
 PROGRAM_BYTES_MAX: Final = 1 << 20
-REMEMBERED_MAX: Final = 1024  # patterns, compiled, and topics of patterns; others are made anew
+REMEMBERED_MAX: Final = 1024  # compiled patterns and their topics; others are recomputed
 
 
 @lru_cache(REMEMBERED_MAX)

@@ -26,7 +26,7 @@ class GroupError(Enum):
     REBALANCE_IN_PROGRESS = auto()
     STALE_MEMBER_EPOCH = auto()
     UNKNOWN_MEMBER_ID = auto()
-    UNKNOWN_TOPIC_OR_PARTITION = auto()  # deleted, or made anew under the same name
+    UNKNOWN_TOPIC_OR_PARTITION = auto()  # deleted, or created again under the same name
     UNRELEASED_INSTANCE_ID = auto()  # the static member is here still
     UNSUPPORTED_ASSIGNOR = auto()
 

@@ -14,7 +14,7 @@ from logstore.printable import printable
 
 MEMBER_HELD_BYTES: Final = 2048  # of one beside what it says: as objects, in tables
 PENDING_HELD_BYTES: Final = 256  # of an id that was given out (KIP-394)
-GROUP_PARTS: Final = 2  # one group has no more than this part: its leader is told all of it at once
+GROUP_PARTS: Final = 2  # a group's largest share: its leader gets all of it at once
 LITTLE_GROUP_BYTES: Final = 2 * MEMBER_HELD_BYTES  # is not too much, up to twice the part
 TOLD_EVERY_MS: Final = 10_000
 

@@ -31,7 +31,7 @@ class ShareMember(msgspec.Struct, kw_only=True):
     client_id: str = ""
     client_host: str = ""
     topics: frozenset[str] = frozenset()  # names
-    unseen: frozenset[str] = frozenset()  # of them, those that it might not know of
+    unseen: frozenset[str] = frozenset()  # of ``topics``, those it might not know
     epoch: int = 0
     previous_epoch: int = 0  # the answer that raised the epoch may have been lost
     assigned: set[Place] = msgspec.field(default_factory=set)  # as it was told

@@ -142,7 +142,7 @@ class Present(Held):
         del self._numbers[chunk.id(at)]
         chunk.offsets[at] = NONE
         chunk.left -= 1
-        if number // CHUNK != self._came // CHUNK:  # else others come to it
+        if number // CHUNK != self._came // CHUNK:  # otherwise it still gets new entries
             self._pack(number // CHUNK, chunk)
 
     def _pack(self, key: int, chunk: _Chunk) -> None:

@@ -47,7 +47,7 @@ _TOMBSTONE_ENTRY: Final = fields.table({names.TOMBSTONE: True})[4:]
 class Content(NamedTuple):
     """A record as a message."""
 
-    exchange: bytes  # that the message was published to which the record was; else empty
+    exchange: bytes  # the exchange to which the message was published
     key: bytes
     properties: bytes
     body: bytes

@@ -373,7 +373,7 @@ class Retained:
                 for record in chunk.records:
                     if record.offset == offset and record.key == topic and record.value:
                         return said_by(record.headers).about, record.value
-        except LogstoreError as error:  # somebody has trimmed it: of one is told
+        except LogstoreError as error:  # it was trimmed: only the first error is logged
             if not self._unread:
                 _log.warning("%s: some can't be read: %s", RETAINED_TOPIC, error)
             self._unread += 1

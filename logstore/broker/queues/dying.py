@@ -34,7 +34,7 @@ class Sent(NamedTuple):
     unrouted: Sequence[int]
     rejected: Sequence[int]
     waiting: Waiting
-    error: LogstoreError | None = None  # why a log takes no more
+    error: LogstoreError | None = None  # the error of a log
     lasting: Collection[int] = ()  # in a transaction: those for a lasting queue
 
 

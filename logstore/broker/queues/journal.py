@@ -107,7 +107,7 @@ class SettlementNotes:
         # Of the queues that these are about: lanes and offsets. None: to be gathered.
         self._claims: dict[int, list[tuple[int, int]]] | None = None
         self._read = 0  # batches
-        self._unread: list[tuple[int, bytes]] = []  # those that follow, each with its offset
+        self._unread: list[tuple[int, bytes]] = []  # unread batches, each with its offset
         self._held = Unfinished()  # as of the same batch
         self._finished: list[int] = []  # first numbers of transactions; not told to _held yet
         self._transactions: Journaled | None = None  # as of the same; None: there were none

@@ -37,7 +37,7 @@ class Moved(NamedTuple):
     moved: int
     unrouted: int = 0  # no queue takes them: they are where they were
     refused: int = 0  # a queue has no room for them: so are they
-    error: LogstoreError | None = None  # why no more were tried
+    error: LogstoreError | None = None  # the error that ended the move
 
 
 class _Taken(NamedTuple):

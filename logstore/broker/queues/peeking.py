@@ -135,7 +135,7 @@ def read(wanted: Places, ttl_ms: int | None, bytes_max: int = SCANNED_BYTES_MAX)
             damaged.append(it.spot)
             continue
         record = window.records.get(it.spot.offset)
-        if record is not None:  # else compaction has taken it, or it was trimmed
+        if record is not None:  # otherwise it was compacted or trimmed
             shown = showing.shown(record.headers)
             messages.append(Peeked(it, record, shown, _expires(record, shown, ttl_ms)))
     return Peek(messages, damaged, wanted.following)

@@ -19,7 +19,7 @@ class Pending:
 
     def __init__(self, keeping: Keeping | None = None) -> None:
         self.done = False
-        self.error: LogstoreError | None = None  # why nothing of it was kept
+        self.error: LogstoreError | None = None  # the error if it was not stored
         self._calls: list[Callable[[Pending], None]] = []
         if keeping is not None:
             keeping.then(lambda it: self.finish(it.error))
@@ -65,7 +65,7 @@ class Waiting:
 
     def __init__(self, *, synced: bool = False) -> None:
         """``synced``: it must survive a power cut, whatever the sync policy of the logs."""
-        self.failed: LogstoreError | None = None  # why some of it never will be safe
+        self.failed: LogstoreError | None = None  # the error if a part failed
         self._synced = synced
         self._unsafe = Unsafe(synced=synced)
         self._parked = 0
@@ -149,7 +149,7 @@ class Waiting:
                 continue
             except LogstoreError as error:
                 self.failed = self.failed or error
-        if not self._synced:  # else it may not be: who asks is told
+        if not self._synced:  # otherwise it may not be: the caller checks
             self._unsafe.close()
         if self.failed is not None:
             raise self.failed

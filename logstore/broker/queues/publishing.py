@@ -40,9 +40,9 @@ class Published(NamedTuple):
     """The result of publishing a run of messages, by their numbers in it."""
 
     unrouted: Sequence[int]  # neither a queue nor a station took them
-    rejected: Sequence[int]  # some queue had no room for them, or its log takes no more
+    rejected: Sequence[int]  # a queue had no room for them, or its log failed
     waiting: Waiting
-    error: LogstoreError | None = None  # why a log takes no more
+    error: LogstoreError | None = None  # the error of a log
     lasting: Collection[int] = ()  # in a transaction: those for a lasting queue
 
 

@@ -33,7 +33,7 @@ NOT_STORED: Final = "a message was not stored, and so its repeat was not taken: 
 class Admitted(NamedTuple):
     """The result for some messages of a run, by their numbers in it."""
 
-    ids: dict[int, bytes]  # of those that are no repeats, and have one
+    ids: dict[int, bytes]  # ids of messages that are not repeats
     repeats: dict[int, int]  # of each repeat, the number of its first, if that is in this run
 
 

@@ -57,7 +57,7 @@ class Sent(NamedTuple):
 
     sent: int  # the first of them, which are safe
     unrouted: int = 0  # of these: no queue takes them
-    error: LogstoreError | None = None  # why no more were
+    error: LogstoreError | None = None  # the error that ended it
 
 
 def messages(found: "Sequence[Found]", exchange: bytes, key: bytes | None) -> list[Message]:

@@ -282,7 +282,7 @@ class Vhost:
     def _govern(self, it: Named | bytes) -> None:
         if isinstance(it, bytes):
             self.topology.govern(it)
-            self._host.routes.changed()  # its alternate may be another one
+            self._host.routes.changed()  # its alternate exchange may have changed
         elif not it.gone:
             policy = self.policy_of(it.facts)
             if policy != it.policy:
@@ -568,7 +568,7 @@ class Vhost:
         if if_unused and queue.subscriptions:
             raise ConsumersThere(queue.facts.name)
         if if_empty:
-            if queue.failed is not None:  # what it has is not known
+            if queue.failed is not None:  # its messages are not known
                 raise queue.failed
             if queue.ready:
                 raise NotEmpty(queue.facts.name)

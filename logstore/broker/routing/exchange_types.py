@@ -17,7 +17,7 @@ from logstore.broker.routing.targets import TO_CHANNEL, TO_TOPIC, Terminal
 
 ENTRY_POINTS: Final = "logstore.exchanges"
 
-# Those that route, and nothing else.
+# The types that only route.
 PLAIN: Final[Mapping[str, MatcherOf]] = {
     "direct": Direct,
     "fanout": Fanout,

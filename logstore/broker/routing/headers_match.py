@@ -20,7 +20,7 @@ X_MATCH: Final = b"x-match"
 # What a binding asks for: a header, and its value, compared as ``comparable`` has it; VOID: any.
 Wanted = tuple[bytes, Hashable]
 
-# x-match: whether all is asked for or any of it; which names of arguments ask for nothing.
+# x-match: whether all headers must match or any; and which argument names are ignored.
 _RULES: Final[Mapping[bytes, tuple[bool, Callable[[bytes], bool]]]] = {
     b"all": (True, lambda name: name.startswith(b"x-")),
     b"any": (False, lambda name: name.startswith(b"x-")),

@@ -33,5 +33,5 @@ class Matcher(Protocol):
         """
 
 
-# The matcher of a new exchange, by its arguments. Raises Refused for those that can't be.
+# Makes the matcher of a new exchange from its arguments. Raises Refused if they are illegal.
 MatcherOf = Callable[[Arguments, Choose], Matcher]

@@ -15,7 +15,7 @@ from logstore.kept.schedules import Entry
 
 NEAR_MAX: Final = 4096  # entries that are kept in memory; twice as many for a while
 NO_OFFSET: Final = 1 << 63
-LOW_PART: Final = 4  # of them: with so few left more are loaded
+LOW_PART: Final = 4  # of the maximum: with so few left more are loaded
 
 
 class Changes(NamedTuple):
@@ -226,7 +226,7 @@ class Schedule:
             elif entry.offset not in self._gone and entry.offset not in self._out:
                 found.append(entry)
         known = {it.offset for it in found}
-        # What is on no way to the index is not among them.
+        # Entries that are not being written to the index are not among them.
         for offset, due_ms in self._new.items():
             entry = Entry(due_ms, offset)
             here = entry >= before and (self._horizon is None or entry < self._horizon)

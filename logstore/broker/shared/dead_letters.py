@@ -49,7 +49,7 @@ STEP_BYTES: Final = 1 << 20  # of what is copied into them, beside the last
 STEPS_MAX: Final = 2  # that are on their way, of all partitions: each has a worker for a while
 RETRY_MS: Final = 1000  # after which what could not go is tried again
 SERVERS: Final = "__"  # names of topics begin so that no group's letters may go to
-SAID_MAX: Final = 1000  # groups of which it is known what was said last
+SAID_MAX: Final = 1000  # groups whose last logged reason is remembered
 
 log: Final = logging.getLogger("logstore.shares")
 
@@ -134,7 +134,7 @@ class DeadLetters:
         self._known: set[SharedPartition] = set()  # that wait, or have a step on its way
         self._steps = 0
         self._going = False
-        self._lost = False  # the journal has failed: what it has of them is known at a start
+        self._lost = False  # the journal has failed: its state is known at the next start
         self._said: dict[str, str] = {}
 
     def add(self, partition: SharedPartition) -> None:

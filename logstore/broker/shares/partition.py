@@ -63,7 +63,7 @@ class Changed(NamedTuple):
     settled: Bits
     failed: ByCount  # those that are available again, or dead: how often they were delivered
     dead: Bits
-    letters: bool = False  # of those that are dead something is to go elsewhere first
+    letters: bool = False  # dead records must be copied elsewhere first
 
     def __bool__(self) -> bool:
         return bool(self.settled or self.failed)
@@ -74,7 +74,7 @@ class Death(NamedTuple):
 
     offset: int
     deliveries: int
-    rejected: bool  # by a member; else it was delivered too often
+    rejected: bool  # by a member; otherwise delivered too often
 
 
 class Acknowledging(NamedTuple):

@@ -34,7 +34,7 @@ class ShareSession:
     def __init__(self, group: str, member: str, owner: str, connection: object) -> None:
         self.group = group
         self.member = member
-        self.owner = owner  # of the records that it has, in their partitions
+        self.owner = owner  # the owner of its records, in their partitions
         self.connection = connection
         self.epoch = 1  # that the next request must have
         self.over = False

@@ -146,7 +146,7 @@ class TransactionCoordinator:
         self._telling = telling
         self._around = around
         self.counts = TransactionCounts()
-        self._logs: dict[int, dict[Place, Log]] = {}  # by producer: where something of it may be
+        self._logs: dict[int, dict[Place, Log]] = {}  # by producer: logs with its records
         self._staging_bytes = 0  # of offsets that the journal does not have safe yet
         # Decisions, as they go from one to the next:
         self._ending: deque[_Deciding] = deque()  # with offsets that are pending still
@@ -154,7 +154,7 @@ class TransactionCoordinator:
         self._unsynced: deque[_Deciding] = deque()  # until that is asked for
         self._syncing: deque[_Deciding] = deque()
         self._full: list[_Deciding] = []  # unmarked, and there was no room
-        self._carried = False  # some of them in this turn, and the next is to come
+        self._carried = False  # this turn's share is done
 
     # Requests
 

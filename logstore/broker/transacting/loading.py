@@ -22,7 +22,7 @@ from logstore.records.decode import decode
 from logstore.records.record import Record
 from logstore.slices import GoOn, Steps
 
-RESUME_UNITS: Final = 5  # of a decision, or of what is open; beside one for each of its partitions
+RESUME_UNITS: Final = 5  # per decision or open transaction, plus one per partition
 
 
 class Logs(Protocol):

@@ -29,9 +29,9 @@ from logstore.broker.transactions.transactional_id import EXHAUSTED
 from logstore.slices import parts
 
 BYTES_MAX: Final = 32 << 20  # 80,000 that say nothing more: 8 for each transaction that can be open
-LOOKED_AT_ONCE: Final = 100  # offsets, of those that are asked for their groups
+LOOKED_AT_ONCE: Final = 100  # offsets searched for their groups
 _OFFSET_BYTES: Final = 400  # beside its metadata
-_KEY_BYTES: Final = 150  # of them, in the transaction that it is of
+_KEY_BYTES: Final = 150  # of a key, in its transaction
 
 _Partition = tuple[bytes, int]  # topic id, partition
 
@@ -114,7 +114,7 @@ class _Transaction:
     epoch: int
     since_ms: int
     place: int  # of its last step
-    # Those that it has staged; some may have been dropped since, all of a topic at once.
+    # The staged offsets; some may have been dropped since, all of a topic at once.
     keys: set[tuple[str, _Partition]] = field(default_factory=set)
 
 

@@ -83,7 +83,7 @@ class TransactionalId(NamedTuple):
     epoch: int
     timeout_ms: int  # of its transactions
     since_ms: int  # when its state has changed
-    last_epoch: int = NO_EPOCH  # of the producer before, if it may ask again for what came of it
+    last_epoch: int = NO_EPOCH  # of the earlier producer, if it may repeat its request
     previous_pid: int = NO_PID  # the same, where the producer id has changed
     next_pid: int = NO_PID  # once the transaction is complete, as the epochs of this one are used
     version: int = NO_VERSION  # by which its last transaction was ended

@@ -16,7 +16,7 @@ class RouteAbout(NamedTuple):
     group: str  # whose offsets are its position
     waits: str | None  # why it does not go on; None: it does
     sent: int  # messages, in this process
-    unrouted: int  # of these, those that no queue took
+    unrouted: int  # of these, those without a queue
     skipped: int  # records that retention removed before they were read, in this process
     lag: int | None  # records that have not arrived; None: it is not known yet
 

@@ -123,7 +123,7 @@ class TopicRoute:
         self.template = KeyTemplate(fact.key, fact.arguments.get("fallback"))
         self.group = group_of(fact.id, fact.topic)
         self.sent = 0  # messages
-        self.unrouted = 0  # of these, those that no queue took
+        self.unrouted = 0  # of these, those without a queue
         self.stuck: str | None = None  # why it does not go on
         self.looked = False  # whether it goes on is known, since there is this process
         self.gone = False

@@ -161,7 +161,7 @@ class _OfNode:
         self._gone = False
         self._shown: dict[RoamingQueue, _Entry] = {}
         self._waiting: dict[Key, dict[Binding, _Entry]] = {}  # by virtual host and exchange
-        self._stale: dict[Key, _Entry] = {}  # was not said again yet, since the node began anew
+        self._stale: dict[Key, _Entry] = {}  # not repeated yet since the node restarted its table
         self._stale_bindings: set[tuple[bytes, Binding]] = set()
         self._leaving: list[_Entry] = []
         self._is_lost = False
@@ -203,7 +203,7 @@ class _OfNode:
     def _told(self, found: bytes | LogstoreError) -> None:
         self._asking = False
         if self._gone or isinstance(found, LogstoreError):
-            return  # a link that comes again begins anew
+            return  # a new link starts with the whole table
         self._of.showing = True
         try:
             self._take(found)
