@@ -15,7 +15,7 @@ from .formats import COLUMNS, Column, Renderer
 NAME: Final = "csv"
 DEFAULT: Final = ("topic", "partition", "offset", "timestamp", "key", "value", "headers")
 _TO_QUOTE: Final = re.compile(rb'[",\r\n]')
-# A null is told from an empty one here; templates print both as nothing.
+# CSV distinguishes null from an empty value; templates print both as nothing.
 _OWN: Final[dict[str, Column]] = {
     "key": lambda records: [record.key for record in records],
     "value": lambda records: [record.value for record in records],

@@ -42,7 +42,7 @@ OPTIONS: Final = {
     )
     for name in names.split()
 }
-# By command and option, where the answer is a sentence.
+# By command and option, if the answer is a sentence.
 SENTENCES: Final = {
     (command, name): sentence
     for command, names, sentence in (
@@ -59,9 +59,9 @@ SENTENCES: Final = {
     )
     for name in names.split()
 }
-# Options that give a name which is an argument here.
+# Options of other tools for a name that is an argument here.
 NAMES: Final = ("--topic", "--group", "--queue", "--exchange", "--channel", "--name")
-# By the command of commands (of `logstore` itself: none) and the word: what to type instead.
+# By the parent command (empty for `logstore` itself) and the word: the words to type instead.
 COMMANDS: Final = {
     (group, word): tuple(typed.split(", "))
     for group, words, typed in (

@@ -11,7 +11,7 @@ exit  when
 import sys
 from collections.abc import Callable
 
-# How lines that are told or said look, by level and text; None: as they are.
+# The function that formats lines by level and text; None for plain lines.
 _look: Callable[[str, str], str] | None = None
 
 

@@ -27,8 +27,8 @@ from .site import Sink
 from .stop import Stop
 
 READ_BYTES = 1 << 20  # large enough to make work per chunk negligible
-# A line waits for so long at most for others to share its batch and sync, however steadily they
-# come. The promise is 0.1 s from "read" to "on disk": the other half of it is for the sync.
+# The longest time that a line waits for others to share its batch and sync, even if they arrive
+# steadily. The promise is 0.1 s from "read" to "on disk": the other half is for the sync.
 WAIT_S = 0.05
 
 

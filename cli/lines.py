@@ -15,7 +15,7 @@ from logstore.records.record import Headers, Message
 # Far over what topics take (max.message.bytes: 1 MiB by default); a file without line ends must
 # not end up in memory.
 LINE_BYTES_MAX = 64 << 20
-# Of the fields of a line in which one is missing: enough to see what the line is.
+# Names shown for a line with a missing field: enough to recognize the line.
 NAMES_SHOWN, NAME_CHARACTERS_SHOWN = 30, 60
 
 

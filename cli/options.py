@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .printing import Lines
     from .site import Site
 
-# Read below the context, which nested commands share.
+# Keys of values in the context, which nested commands share.
 _DATA = "logstore.data"
 _CONFIG_FILE = "logstore.config_file"
 _BOOTSTRAP = "logstore.bootstrap"

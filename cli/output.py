@@ -42,8 +42,8 @@ class Output:
         return self._write(memoryview(data)) == len(data)
 
     def _write(self, data: memoryview) -> int:
-        # A pipe that can take something takes PIPE_BUF bytes without blocking (POSIX), so a write
-        # of no more never hangs where a signal could not end it, and its result is never lost.
+        # A writable pipe accepts PIPE_BUF bytes without blocking (POSIX), so a write of up to that
+        # size never blocks where a signal could not end it, and its result is never lost.
         step = select.PIPE_BUF if self._may_block else len(data)
         at = 0
         try:

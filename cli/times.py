@@ -25,7 +25,7 @@ UNITS = ((10**11, "s"), (10**14, "ms"), (10**17, "us"), (2**63, "ns"))
 _NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _SCALES = tuple((bound, _NS[unit]) for bound, unit in UNITS)
 UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
-# Whatever is younger than this was hardly meant: a number of another kind, or in another unit.
+# An earlier time was hardly intended: the number is of another kind or unit.
 EARLY_MS = 946_684_800_000  # 2000-01-01T00:00Z
 
 MOMENT_FORMS = (

@@ -49,7 +49,7 @@ def create(
     $ logstore topic create states --config cleanup.policy=compact
     """
     settings = topic_settings(config)
-    # Before the store is made: a mistake should leave nothing behind.
+    # Checked before the store is created: a mistake must leave nothing behind.
     data.check_new(name, settings)
     with data.reach("write", create=True) as store:
         topic = store.create_topic(name, partitions=partitions, settings=settings)

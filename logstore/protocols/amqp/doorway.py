@@ -39,7 +39,7 @@ def open(house: House) -> Doorway:
 
         return AmqpSession(door, link)
 
-    # A consumer may be silent for ever; heartbeats tell whether it is there.
+    # A consumer may be silent for ever; heartbeats detect a lost one.
     limits = Limits(settings.max_connections, math.inf)
     counts = house.figures.door(NAME)
     house.figures.alarms[NAME] = lambda: door.blocked

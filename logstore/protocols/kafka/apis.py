@@ -198,8 +198,8 @@ def _own() -> Handlers:
 
 
 _TABLE: Final = (
-    # Versions 0 to 2 are answered with an error: librdkafka leaves compression out, and the old
-    # formats in, where they are not in the list (KAFKA-18659).
+    # Versions 0 to 2 are listed, although they are answered with an error: otherwise librdkafka
+    # does not compress, and uses the old formats (KAFKA-18659).
     Api(0, "produce", 0, 13, 9, raw=produce.take),
     Api(1, "fetch", 4, 18, 12, raw=fetch.take),
     Api(2, "list_offsets", 1, 11, 6, _offsets, free=True),

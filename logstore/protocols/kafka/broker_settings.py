@@ -85,7 +85,7 @@ RENAMED: Final = {
     "log.cleaner.io.max.bytes.per.second": "upkeep.bytes.per.second",
     "log.retention.check.interval.ms": "upkeep.interval.ms",
 }
-# The same in other units: of which topic setting, and how many ms are one.
+# The same settings in other units: the topic setting, and the unit in ms.
 IN_UNITS: Final = {
     "log.retention.hours": ("retention.ms", HOUR_MS),
     "log.retention.minutes": ("retention.ms", 60_000),

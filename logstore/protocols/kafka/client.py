@@ -68,8 +68,8 @@ class KafkaClient:
         self._leavers: dict[object, Callable[[], object]] = {}  # called once it is gone
         self.closed: str | None = None  # why nothing more is taken of it
         self.kept = False  # whether a view of the input is kept
-        # The requests under way, in order, each with its correlation id, None where its answer has
-        # no header, and whether that has room for tagged fields.
+        # The pending requests in order, each with its correlation id (None if its answer has no
+        # header), and whether that header has room for tagged fields.
         self.slots: deque[tuple[Slot, int | None, bool]] = deque()
         self.held: Slot | None = None  # nothing is taken before this is answered
         # Ends a held request that is no longer allowed; None: not known to end.

@@ -39,7 +39,7 @@ FETCH_HELD_BYTES: Final = 512  # of a request under way, for each of its partiti
 PARTITION_BYTES: Final = 16 << 10  # of as many as are asked for: each costs in every answer
 LARGE_BYTES: Final = 64 << 10  # of a request: 2000 partitions, read in a worker
 READ_AT_ONCE: Final = 2000  # partitions of a fetch; of more a worker makes the answer
-# A request that waits for much is counted in parts, between which others have their turn.
+# A request for many partitions is counted in parts, between which others have their turn.
 WATCHED_AT_ONCE: Final = 2000  # partitions
 COUNTED_AT_ONCE: Final = 500  # partitions
 COUNTED_BYTES_AT_ONCE: Final = 4 << 20  # of batches read to be counted
@@ -262,7 +262,7 @@ class Fetching:
         left, largest, given = min(self._bytes_max, enough), 0, []
         self._records = 0
         for fetch in self._fetches:
-            # A batch that does not fit would be read for nothing; it is as large as the others.
+            # A batch that does not fit would be read in vain; it is about as large as the others.
             it = fetch.read(left if left >= largest else 0, first=not largest)
             if it.records:
                 self._records += fetch.given

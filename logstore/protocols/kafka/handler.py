@@ -12,7 +12,8 @@ from logstore.slices import Steps
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
-# Reads its own bytes, for they carry records: client, version, the frame and where the body begins.
+# Decodes its own bytes, because they carry records: client, version, the frame and the body's
+# start.
 Raw = Callable[[KafkaClient, int, memoryview, int], Slot | None]
 
 

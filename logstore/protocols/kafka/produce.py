@@ -626,7 +626,7 @@ def _standing(client: KafkaClient, log: Log, batch: Batch) -> int | None:
 
 
 def _storage_code(error: LogstoreError) -> int:
-    # Not the client's batch is corrupt: the log is damaged, and takes none.
+    # The log is damaged, not the client's batch: it accepts none.
     return errors.KAFKA_STORAGE_ERROR if isinstance(error, CorruptBatch) else code_of(error)
 
 

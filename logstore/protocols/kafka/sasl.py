@@ -37,7 +37,7 @@ EARLY_BYTES_MAX: Final = 16 << 10
 HELD_BYTES: Final = 1024  # for a token, while it is looked into, beside its own
 BY_CERTIFICATE: Final = "SSL"  # as an identity's mechanism; Kafka's word for such a listener
 SHOWN_CHARACTERS: Final = 64  # of a name that a stranger has chosen
-# Told to an operator whose clients have just had to begin to log in.
+# A hint for an operator whose clients now have to log in.
 NO_LOGIN: Final = "; the client has not logged in: its security.protocol must be SASL_..."
 
 

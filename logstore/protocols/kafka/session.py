@@ -86,7 +86,7 @@ class KafkaSession:
         self._frame_bytes_max = min(
             door.settings.socket_request_max_bytes, door.budget.request_bytes_max
         )
-        # Before it is served, and after that where logins are good for a time.
+        # Before requests are served, and later if logins expire.
         self._login = _login(self._client, certificate) if door.access.required else None
         self._finishing = False
         self._heard = False  # the first bytes, by which a peer at the wrong port is known
@@ -142,7 +142,7 @@ class KafkaSession:
 
     @property
     def _muted(self) -> bool:
-        # What is left of a peer that sends nothing more is bounded; the time to wait is not.
+        # Unread input of a peer that sends nothing more is bounded; the wait is not.
         return self._client.now < self._client.muted_until and not self._finishing
 
     def receive(self, data: memoryview, now: float) -> int:

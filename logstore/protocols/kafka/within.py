@@ -25,8 +25,8 @@ from logstore.records.batch import Batch
 if TYPE_CHECKING:
     from logstore.broker.transacting.coordinator import TransactionCoordinator
 
-# Produce: clients that know what CONCURRENT_TRANSACTIONS says of a batch. Those of before try again
-# where they are told of too few replicas.
+# Produce: from this version on clients handle CONCURRENT_TRANSACTIONS for a batch. Earlier ones try
+# again after NOT_ENOUGH_REPLICAS.
 KNOWS_CONCURRENT: Final = 12
 
 

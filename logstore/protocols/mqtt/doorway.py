@@ -27,7 +27,7 @@ def open(house: House) -> Doorway:
 
     code = Code(house.work, _load, new_session)
     house.figures.alarms[NAME] = lambda: made[0].alarm.reason if made else ""
-    # A subscriber may be silent for ever; keep alive tells whether it is there.
+    # A subscriber may be silent for ever; keep alive detects a lost one.
     limits = Limits(house.settings.max_connections, math.inf)
     return Doorway(
         code.session, limits, NAME, house.figures.door(NAME), lambda session: session.about(),

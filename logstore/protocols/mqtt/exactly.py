@@ -28,7 +28,7 @@ def publish(of: Carrier, run: Run, messages: Sequence[Message], refused: dict[in
         return
     begin = 0
     seen: set[int] = set()
-    # The run is parted where a message comes again, so that all are acknowledged in their order.
+    # The run is split at a repeated message, so that all are acknowledged in order.
     for n, pid in enumerate(run.pids):
         if pid in seen:  # whether it was taken is known then
             _take(of, run, messages, refused, range(begin, n))

@@ -27,7 +27,7 @@ class Owed:
     __slots__ = ("_answers", "counted", "unacknowledged")
 
     def __init__(self) -> None:
-        # None: there is none; an idle connection is to cost little.
+        # None if empty, because an idle connection must be cheap.
         self._answers: deque[_Answer] | None = None
         self.unacknowledged = 0  # messages that the client has sent or released
         self.counted = 0  # of them: those of QoS 1

@@ -67,8 +67,8 @@ class RelayDoor:
 
     node: bytes  # its name
     secret: bytes  # shared by all nodes
-    # A queue that this node owns; of one that is served by several nodes it is the queue of them
-    # all, whose seat is here. Raises NoVhost, NoQueue, NotOwned.
+    # Finds a queue that this node owns; for a queue of several nodes, the shared queue whose seat
+    # is here. Raises NoVhost, NoQueue, NotOwned.
     find: Callable[[bytes, bytes, int], Named]
     work: Work
     asked: dict[int, Asked] = field(default_factory=dict)  # by kind

@@ -13,7 +13,7 @@ from logstore.protocols.relay.session import RelaySession
 from logstore.protocols.session import Doorway, Limits
 
 NAME: Final = "relay"
-# Each node has one link to each other one, and perhaps an old one that is not known to be gone.
+# Each node has one link to each other node, and perhaps an old one whose end is not known.
 CONNECTIONS_MAX: Final = 1000
 NOTHING_ELSE: Final[Mapping[int, Asked]] = MappingProxyType({})
 

@@ -37,8 +37,8 @@ LOGIN_S: Final = 10.0  # for a connection to log in
 REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP = range(4)
 
 Result = TypeVar("Result")
-# Carries out a command and says its one reply. The arguments begin with the command's own name.
-# Where it may take long it gives the steps that do so; each is made with the channels' lock held.
+# Carries out a command and replies once. The arguments begin with the command's own name. A long
+# command returns its steps, each of which runs with the channels' lock held.
 Run = Callable[["RespClient", Sequence[bytes]], Steps | None]
 
 

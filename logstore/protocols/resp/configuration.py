@@ -99,7 +99,7 @@ def _subscribers_unread(door: RespDoor) -> str:
 
 
 def _unread(door: RespDoor) -> str:
-    # The others are not read from while they do not read, so they need none.
+    # Input of other clients is not read while they do not read, so they need no limit.
     return f"normal 0 0 0 slave 0 0 0 pubsub {_subscribers_unread(door)}"
 
 
@@ -157,7 +157,7 @@ SETTINGS: Final = {
     "tcp-keepalive": _fixed("0"),
     "timeout": _fixed("0"),
 }  # fmt: skip
-# Where Redis's words and the store's differ: what the store's setting is.
+# The store's settings for Redis's values that differ.
 KEPT: Final[dict[str, Callable[[RespDoor], str]]] = {
     "client-output-buffer-limit": _subscribers_unread,
 }

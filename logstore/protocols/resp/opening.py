@@ -8,7 +8,7 @@ from logstore.broker.channel import Needed
 from logstore.protocols.resp.client import RespClient
 from logstore.slices import in_one_go
 
-# Where a request names channels, and whether their histories are made if there are none.
+# Positions of channels in a request, and whether missing histories are created.
 _NAMED: Final = {
     b"publish": (slice(1, 2), True),
     b"subscribe": (slice(1, None), True),

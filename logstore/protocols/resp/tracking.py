@@ -80,7 +80,8 @@ def _overlap(now: Tracking | None, prefixes: Sequence[bytes]) -> bytes | None:
     )
     known = now.prefixes if now is not None else ()
     for at, prefix in enumerate(prefixes):
-        # None of the known ones but the empty one holds another: only neighbours can hold it.
+        # No known prefix except the empty one contains another: only neighbours can contain the new
+        # one.
         place = bisect_right(known, prefix)
         for before in (*known[:1], *known[max(place - 1, 0) : place + 1]):
             if prefix.startswith(before) or before.startswith(prefix):

@@ -43,7 +43,7 @@ def open(house: House) -> Doorway:
         return StompSession(door, link)
 
     code = Code(house.work, _load, made)
-    # A subscriber may be silent for ever; heart-beats tell whether it is there.
+    # A subscriber may be silent for ever; heart-beats detect a lost one.
     limits = Limits(settings.max_connections, math.inf)
     house.figures.alarms[NAME] = lambda: door.alarm.reason
     return Doorway(

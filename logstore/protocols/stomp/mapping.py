@@ -82,7 +82,7 @@ def arguments(headers: Headers) -> dict[str, Any]:
     return found
 
 
-# As queues of each kind of destination are declared where no header says it.
+# Defaults of queues for each kind of destination.
 _DEFAULTS: Final[Mapping[Kind, Mapping[str, bool]]] = {
     Kind.QUEUE: {"durable": True},
     Kind.EXCHANGE: {"exclusive": True, "auto-delete": True},

@@ -8,7 +8,7 @@ from logstore.stomp.frames import Headers
 KNOWN_MAX: Final = 64  # remembered; most clients have one or two
 KNOWN_BYTES_MAX: Final = 1024  # of headers that are
 
-# A frame's own: the rest of its headers are often those of the one before.
+# Headers that differ per frame; the others often equal those of the frame before.
 OWN: Final = frozenset({"receipt", "transaction", "content-length"})
 
 Key = tuple[tuple[str, str], ...]

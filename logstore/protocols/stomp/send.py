@@ -35,7 +35,7 @@ def send(of: StompClient, frame: Frame) -> None:
     outgoing = _outgoing(of, _prepared(of, headers), frame)
     transaction, receipt = headers.get("transaction"), headers.get("receipt")
     if transaction is not None:
-        # Its receipt comes with the commit: before that nothing has become of it.
+        # The receipt is sent with the commit: before that nothing is published.
         transaction_of(of, transaction).publish(outgoing, receipt)
     else:
         of.outbox.add(outgoing, receipt)

@@ -80,7 +80,7 @@ class StompSubscription:
         self._id = escaped(f"{tag}{SEPARATOR}{of.id}{SEPARATOR}", of.rules).encode(
             "utf-8", "surrogateescape"
         )
-        # From 1.2 on the id by which it is settled has a header of its own.
+        # From 1.2 on the id for ACK and NACK has a header of its own.
         self._ack = not self.no_ack and of.version == V1_2
         self._begin = b"MESSAGE\n"
         if shown is not None:
