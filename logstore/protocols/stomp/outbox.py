@@ -5,6 +5,7 @@ wait, or while a queue that may refuse messages is being opened.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from logstore.broker.queues.settling import Outgoing, bytes_of
@@ -12,6 +13,7 @@ from logstore.broker.queues.vhost import Vhost
 from logstore.counts.doors import DoorCounts
 from logstore.counts.publishes import AmqpCounts
 from logstore.errors import LogstoreError
+from logstore.kept.keeping import ReadOn
 from logstore.protocols.stomp.receipts import Receipts, Run
 
 KEPT_BACK_BYTES_MAX: Final = 1 << 20  # then nothing more is taken
@@ -69,25 +71,56 @@ class Outbox:
             ids, self._ids = self._ids, []
             self._offer(run, self._receipts.run(ids))
 
-    def _offer(self, run: list[Outgoing], receipts: Run) -> None:
+    def _offer(self, run: list[Outgoing], receipts: Run, *, looked: bool = False) -> None:
+        """Give a run to the queues, after delayed ones. ``looked``: changes of other nodes were
+        read.
+        """
         queue = self.vhost.to_be_counted(run)
         if self.gone:
             self.vhost.publish(run)
         elif queue is not None or self.blocked or self._kept_back:
-            self.keep_back(lambda: self._offer_later(run, receipts), bytes_of(run))
+            later = partial(self._offer_later, run, receipts, looked=looked)
+            self.keep_back(later, bytes_of(run))
             if queue is not None:
                 queue.when_open(lambda: self._later(self.unblock))
+        elif not looked and not all(to for to, _ in run) and self.vhost.read_on is not None:
+            self._look(run, receipts, self.vhost.read_on)
         else:
             self._hand_over(run, receipts)
 
-    def _offer_later(self, run: list[Outgoing], receipts: Run) -> None:
+    def _offer_later(self, run: list[Outgoing], receipts: Run, *, looked: bool) -> None:
         """Offer delayed messages, whose rights are checked again."""
         try:
             self._check(run)
         except LogstoreError as error:
             self._fail(error)
         else:
-            self._offer(run, receipts)
+            self._offer(run, receipts, looked=looked)
+
+    def _look(self, run: list[Outgoing], receipts: Run, read_on: ReadOn) -> None:
+        """Delay a run until changes of other nodes were read: they may have made its queues."""
+        heard: list[LogstoreError | None] = []
+
+        def told(error: LogstoreError | None) -> None:
+            heard.append(error)
+            self._later(self.unblock)
+
+        def go_on() -> None:
+            if not heard and not self.gone:
+                self.keep_back(go_on, bytes_of(run))  # unblocked for another reason
+                return
+            error = heard[0] if heard else None
+            try:
+                if error is not None:
+                    raise error
+                found = [(to or self.vhost.route(message), message) for to, message in run]
+            except LogstoreError as failed:
+                self._fail(failed)
+            else:
+                self._offer_later(found, receipts, looked=True)
+
+        self.keep_back(go_on, bytes_of(run))
+        read_on(told)
 
     def _hand_over(self, run: list[Outgoing], receipts: Run) -> None:
         published = self.vhost.publish(run)

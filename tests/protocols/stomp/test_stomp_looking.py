@@ -80,3 +80,43 @@ def test_a_virtual_host_is_looked_for_before_the_default_one_is_taken(door, look
     door.run()
     assert [it.command for it in peer.got()] == ["CONNECTED"]
     assert peer.client.vhost_name == "/"
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_message_without_a_route_gets_its_receipt_after_all_is_read(door, looks, made):
+    peer = door.open()
+    peer.send("SEND", {"destination": "/amq/queue/late", "receipt": "1"}, b"x")
+    peer.send("SEND", {"destination": "/queue/known", "receipt": "2"}, b"y")  # in its order
+    assert (len(looks), peer.got()) == (1, [])
+    if made:
+        door.vhost.declare_queue(QueueFacts(b"late", True))
+    looks.pop()(None)
+    door.run()
+    assert [it["receipt-id"] for it in peer.got()] == ["1", "2"]
+    if made:
+        peer.send("SUBSCRIBE", {"destination": "/amq/queue/late", "id": "1"})
+        door.run()
+        assert [it.body for it in peer.got()] == [b"x"]
+    for name in (b"late", b"known")[not made :]:
+        door.vhost.delete_queue(door.vhost.queue(name))
+    assert looks == []
+
+
+def test_a_message_that_nobody_can_look_for_gets_no_receipt(door, looks):
+    peer = door.open()
+    peer.send("SEND", {"destination": "/amq/queue/no", "receipt": "1"}, b"x")
+    looks.pop()(ClusterUnreachable("no broker answers"))
+    door.node.step()
+    assert b"no broker answers" in peer.refused().body
+
+
+def test_a_message_that_waits_when_its_client_goes_is_routed_as_is_known_then(door, looks):
+    peer = door.open()
+    peer.send("SEND", {"destination": "/amq/queue/late"}, b"x")
+    peer.client.outbox.unblock()
+    assert peer.client.outbox.keeps_back
+    peer.session.close()
+    assert not peer.client.outbox.keeps_back
+    looks.pop()(None)
+    door.run()
+    assert peer.got() == []
