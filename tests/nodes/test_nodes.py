@@ -121,6 +121,16 @@ def test_queues_are_consumed_wherever_they_are_owned(nodes):
             assert fetched(other, name) is None
 
 
+def test_what_one_node_has_declared_just_now_the_others_route_to(nodes):
+    """However far behind the others are; the client is told by a Return where they do not."""
+    with channel(nodes[0]) as one, channel(nodes[1]) as other:
+        for number in range(100):  # before, about 3 of 100 found no queue
+            queue = f"new-{number}"
+            one.queue_declare(queue, durable=True)
+            other.basic_publish("", queue, b"%d" % number, LASTS, mandatory=True)
+            one.queue_delete(queue)
+
+
 def test_what_one_node_declares_the_others_route_by(nodes):
     with channel(nodes[0]) as a, channel(nodes[1]) as b:
         a.exchange_declare("events", "topic", durable=True)
