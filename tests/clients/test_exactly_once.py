@@ -157,7 +157,7 @@ consumer = store.consumer("in", group="g")
 record = next(iter(consumer))
 model = store.internals().queues().with_model(lambda it: it)
 model._holding.partitions._put = lambda it: False
-model._surroundings.positions.decided = lambda *_: logstore.kept.Keeping()
+model._surroundings.positions.decided = lambda *_: logstore.kept.keeping.Keeping()
 with store.transaction() as tx:
     tx.append("billed", b"made of 1")
     tx.commit_offset(consumer, record)

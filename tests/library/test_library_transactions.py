@@ -454,7 +454,7 @@ queues = store.internals().queues()
 model = queues.with_model(lambda it: it)
 partitions = model._holding.partitions
 partitions._put = lambda it: False  # its topic does not get it in this process
-model._surroundings.positions.decided = lambda *_: logstore.kept.Keeping()  # nor its group
+model._surroundings.positions.decided = lambda *_: logstore.kept.keeping.Keeping()  # nor its group
 with store.transaction() as tx:
     tx.append("out", b"made of 1")
     tx.commit_offset(consumer, record)
