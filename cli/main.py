@@ -53,6 +53,7 @@ def _run() -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         say(f"logstore: {where}{error.strerror or error}")
+        return _flushed(1, error.errno)
     except Exception as error:
         from logstore.errors import LogstoreError  # --help does without the library
 
@@ -70,7 +71,8 @@ def _is_escaped(character: str) -> bool:
     return "\udc80" <= character <= "\udcff"
 
 
-def _flushed(code: int) -> int:
+def _flushed(code: int, said: int | None = None) -> int:
+    """Flush the standard streams; return the exit code. ``said``: an error number told already."""
     from .ends import say
 
     # Left to the interpreter's own end, a reader that has gone away would make noise.
@@ -82,6 +84,6 @@ def _flushed(code: int) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if not isinstance(error, BrokenPipeError):
                 code = code or 1
-                if stream is sys.stdout:
+                if stream is sys.stdout and error.errno != said:
                     say(f"logstore: standard output: {error.strerror}")
     return code
