@@ -1,6 +1,6 @@
 """Kill nodes and brokers of a cluster again and again under load, and check what clients saw.
 
-    PYTHONPATH=tests/kit python -m tests.brokers.kill --rounds 20 [--seed 7]
+    PYTHONPATH=tests/kit python -m tests.brokers.kill --rounds 20 [--seed 7] [--keep DIR]
 
 In each round clients of RabbitMQ publish numbered messages with confirms to queues, and consume
 and acknowledge them, and clients of Redis publish to channels with histories, and listen, through
@@ -22,13 +22,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 from cluster_client import ClusterClient
 from cluster_load import Load, named
 from cluster_nodes import CUT_OFF, Trio
-from cluster_seen import journal, messages
+from cluster_seen import journal, messages, owners
 from confluent_kafka.admin import AdminClient
 from history_load import HistoryLoad
 from kafka_cluster import KafkaCluster
@@ -128,6 +128,11 @@ def run_round(choose, brokers, trio, client, admin):
         brokers.heal()
         queues.wait_until_it_flows()
         missing = queues.drain(120)
+    except AssertionError:
+        print(f"  owners of the journal: {owners(client, admin)}")
+        for name, node in trio.nodes.items():
+            print(f"  node {name} said:\n{node.errors()}")
+        raise
     finally:
         print("  " + ", ".join(storm.done), flush=True)
         histories.over.set()
@@ -160,15 +165,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--keep", type=Path, help="where the files of nodes and brokers stay")
     given = parser.parse_args()
     seed = random.randrange(2**32) if given.seed is None else given.seed
     print(f"seed {seed}, {given.rounds} rounds", flush=True)
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # connections are lost all the time
-    with tempfile.TemporaryDirectory() as scratch, closing(KafkaCluster(Path(scratch))) as brokers:
+    scratch = nullcontext(given.keep) if given.keep else tempfile.TemporaryDirectory()
+    with scratch as folder, closing(KafkaCluster(Path(folder))) as brokers:
         admin = AdminClient({"bootstrap.servers": brokers.address, "log_level": 0})
         for number in range(given.rounds):
             choose = random.Random(seed + number)
-            path = Path(scratch) / f"round-{number}"
+            path = Path(folder) / f"round-{number}"
             path.mkdir()
             print(f"round {number}, seed {seed + number}", flush=True)
             with (
