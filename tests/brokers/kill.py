@@ -16,6 +16,7 @@ again, what is left is consumed, and the laws are checked:
 """
 
 import argparse
+import json
 import logging
 import random
 import sys
@@ -24,6 +25,7 @@ import time
 from collections import Counter
 from contextlib import closing, nullcontext
 from pathlib import Path
+from urllib.request import urlopen
 
 from cluster_client import ClusterClient
 from cluster_load import Load, named
@@ -114,6 +116,15 @@ class Storm:
         broker.kill()
 
 
+def _shown(node, queues):
+    """What a node knows of the queues: the lanes of those that it owns, and their consumers."""
+    host, port = node.http
+    for name in queues:
+        with urlopen(f"http://{host}:{port}/api/v1/queues/%2F/{name}") as answer:
+            it = json.load(answer)
+        yield name, {key: it.get(key) for key in ("lanes", "ready", "unacked", "consumers")}
+
+
 def run_round(choose, brokers, trio, client, admin):
     """What was found, in a line."""
     queues, histories = (
@@ -128,10 +139,12 @@ def run_round(choose, brokers, trio, client, admin):
         brokers.heal()
         queues.wait_until_it_flows()
         missing = queues.drain(120)
+        assert not missing, f"{len(missing)} messages are missing: {missing[:5]}"
     except AssertionError:
         print(f"  owners of the journal: {owners(client, admin)}")
         for name, node in trio.nodes.items():
-            print(f"  node {name} said:\n{node.errors()}")
+            print(f"  node {name} shows {list(_shown(node, queues.queues))}, and said:")
+            print(node.errors())
         raise
     finally:
         print("  " + ", ".join(storm.done), flush=True)
@@ -140,7 +153,6 @@ def run_round(choose, brokers, trio, client, admin):
         histories.stop()
     queues.check()
     known = queues.known
-    assert not missing, f"{len(missing)} messages are missing: {missing[:5]}"
     assert not known.strange, known.strange[:5]
     for what, found in (
         ("acknowledged", known.back(trio.faults)),
