@@ -83,8 +83,8 @@ class Outbox:
             self.keep_back(later, bytes_of(run))
             if queue is not None:
                 queue.when_open(lambda: self._later(self.unblock))
-        elif not looked and not all(to for to, _ in run) and self.vhost.read_on is not None:
-            self._look(run, receipts, self.vhost.read_on)
+        elif not looked and (read_on := self.vhost.read_on) and not all(to for to, _ in run):
+            self._look(run, receipts, read_on)
         else:
             self._hand_over(run, receipts)
 
