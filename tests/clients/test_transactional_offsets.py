@@ -264,11 +264,6 @@ def test_t16_a_topic_that_is_deleted_holds_no_commit_up(server, topic):
     assert committed(server, group, topic, stable=True) is None
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="known bug: a kill between the decision and its offset in the group's table leaves the"
-    " decision to the next start of a server, which does not know of the deletion",
-)
 def test_a_group_that_is_deleted_after_a_kill_stays_so(start):
     server = start()
     create(server, "t")

@@ -462,7 +462,8 @@ class Coordinator:
     def due(self, group: str) -> Due:
         """Return offsets that were committed within transactions and may not be stored yet.
 
-        A fetch must ask this first too: a stored offset of an earlier record is then older.
+        A fetch must ask this first too: a stored offset of an earlier record is then older. Raises
+        Refusal.
         """
         return {} if self.undecided is None else self.undecided.due(group)
 

@@ -26,7 +26,7 @@ class Undecided(Protocol):
 
     def due(self, group: str) -> Due:
         """Return offsets that the group has committed and that may not be stored yet, with their
-        records.
+        records. Raises Refusal.
         """
 
     def has_pending(self, group: str) -> bool:
@@ -55,23 +55,23 @@ class Unread:
 
     def unstable(self, group: str) -> Unstable:
         """As Undecided.unstable."""
-        raise self._refusal(group)
+        raise being_read(group)
 
     def due(self, group: str) -> Due:
         """As Undecided.due."""
-        return {}
+        raise being_read(group)
 
     def has_pending(self, group: str) -> bool:
         """As Undecided.has_pending."""
-        raise self._refusal(group)
+        raise being_read(group)
 
     def overtakes(self, group: str, places: Iterable[TopicPartition]) -> bool:
         """As Undecided.overtakes."""
-        raise self._refusal(group)
+        raise being_read(group)
 
     def overtake(self, group: str, offsets: ToCommit) -> Keeping:
         """As Undecided.overtake."""
-        raise self._refusal(group)
+        raise being_read(group)
 
     def drop(
         self,
@@ -80,11 +80,12 @@ class Unread:
         then: Callable[[LogstoreError | None], None],
     ) -> None:
         """As Undecided.drop."""
-        raise self._refusal(group)
+        raise being_read(group)
 
-    @staticmethod
-    def _refusal(group: str) -> Refusal:
-        return Refusal(
-            GroupError.COORDINATOR_LOAD_IN_PROGRESS,
-            f"group {group!r}: offsets pending in transactions are being read: try again",
-        )
+
+def being_read(group: str) -> Refusal:
+    """The refusal while offsets of an earlier process are not known yet."""
+    return Refusal(
+        GroupError.COORDINATOR_LOAD_IN_PROGRESS,
+        f"group {group!r}: offsets pending in transactions are being read: try again",
+    )

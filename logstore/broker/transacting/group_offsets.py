@@ -19,7 +19,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from logstore.broker.coordinator.coordinator import Coordinator
-from logstore.broker.coordinator.undecided import Due, Partition
+from logstore.broker.coordinator.undecided import Due, Partition, being_read
 from logstore.broker.topic import Topic
 from logstore.broker.transacting.telling import Telling
 from logstore.broker.transactions.operations import (
@@ -60,6 +60,8 @@ class _Due:
     tried: Callable[[Keeping | None], None]  # told of each attempt; None: there was nothing to do
     ended: Done
     replayed: bool = False  # it was read at the start
+    # That, and not tried yet: it may have been stored, and deleted since.
+    unsure: bool = False
 
 
 class GroupOffsets:
@@ -98,6 +100,8 @@ class GroupOffsets:
         """As Undecided.due."""
         found: dict[Partition, KeptOffset] = {}
         for due in sorted(self._due.get(group, ()), key=lambda it: it.place):
+            if due.unsure:
+                raise being_read(group)
             found |= due.offsets
         return found
 
@@ -276,7 +280,7 @@ class GroupOffsets:
         replayed: bool = False,
     ) -> None:
         found = {(it.topic_id, it.partition): _kept(it, place) for it in offsets}
-        due = _Due(group, found, place, tried, ended, replayed)
+        due = _Due(group, found, place, tried, ended, replayed, unsure=replayed)
         self._due.setdefault(group, []).append(due)
         self._replayable = True
         self._try(due)
@@ -299,6 +303,7 @@ class GroupOffsets:
 
     def _kept(self, due: _Due, keeping: Keeping | None) -> None:
         due.tried(keeping)
+        due.unsure = False
         error = None if keeping is None else keeping.error
         if error is None or isinstance(error, Closed):
             self._end_due(due, error)

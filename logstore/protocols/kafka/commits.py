@@ -218,9 +218,9 @@ def _look(client: KafkaClient, group: str, *, stable: bool) -> _Undecided:
     coordinator = client.door.coordinator
     try:
         unstable = coordinator.unstable(group) if stable else ()
+        return _Undecided(unstable, coordinator.due(group))
     except Refusal as it:
         return _Undecided(refusal=it)
-    return _Undecided(unstable, coordinator.due(group))
 
 
 def _offsets_fetched(

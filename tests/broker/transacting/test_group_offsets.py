@@ -107,10 +107,24 @@ class TestCommit:
         node.end(producer, COMMIT)
         node.sync()
         again = GroupsNode(node)
-        assert (again.committed(due=False), again.committed()) == ({}, {T0: 5})
         again.settle()
         assert again.committed(due=False) == {T0: 5}
         assert len(again.done) == 1
+
+    def test_after_a_kill_it_is_unknown_until_it_was_tried_to_keep_it(self, node):
+        """Somebody may have deleted the group while nobody served it."""
+        producer = node.producer()
+        staged(node, producer, node.offset(5))
+        node.end(producer, COMMIT)
+        node.sync()
+        again = GroupsNode(node)
+        with pytest.raises(Refusal) as told:
+            again.committed()
+        assert told.value.error is GroupError.COORDINATOR_LOAD_IN_PROGRESS
+        assert again.committed("h") == {}
+        again.keeper.error = StorageFull("full")
+        again.settle()
+        assert (again.committed(due=False), again.committed()) == ({}, {T0: 5})
 
     def test_a_large_transaction_ends_some_at_a_time(self, node, monkeypatch):
         monkeypatch.setattr(module, "ENDED_AT_ONCE", 3)
@@ -436,6 +450,7 @@ def test_until_the_journal_is_read_nobody_knows():
     unread = Unread()
     for ask in (
         lambda: unread.unstable("g"),
+        lambda: unread.due("g"),
         lambda: unread.has_pending("g"),
         lambda: unread.overtakes("g", [T0]),
         lambda: unread.overtake("g", {}),
