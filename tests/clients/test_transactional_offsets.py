@@ -63,8 +63,20 @@ def committed(server, group, topic, *, stable=False):
     """The offset of partition 0; None: there is none."""
     place = TopicPartition(topic, 0)
     asked = [ConsumerGroupTopicPartitions(group, [place])]
-    [future] = admin(server).list_consumer_group_offsets(asked, require_stable=stable).values()
-    [found] = future.result().topic_partitions
+    asker, answers = admin(server), []
+
+    def answered():
+        """As consumers do, it asks again while a server that was just started reads."""
+        [future] = asker.list_consumer_group_offsets(asked, require_stable=stable).values()
+        try:
+            answers.append(future.result())
+        except KafkaException as error:
+            if error.args[0].name() != "COORDINATOR_LOAD_IN_PROGRESS":
+                raise
+        return answers
+
+    until(answered)
+    [found] = answers[0].topic_partitions
     if found.error is not None:
         raise KafkaException(found.error)
     return None if found.offset < 0 else found.offset
