@@ -443,11 +443,15 @@ class Queue:
     def settle(self, delivered: Group) -> None:
         """Settle these messages."""
         if self.gone:
+            self.settled_late()
             return
         self.stock.settle(delivered.lane, delivered.first, delivered.bits)
         self.count_acked(delivered)
         if not self._awake:
             self.wake()
+
+    def settled_late(self) -> None:
+        """Handle that messages were settled that it had delivered before it was gone."""
 
     def count_acked(self, delivered: Group) -> None:
         """Count settled messages, here or in a transaction."""
@@ -461,6 +465,7 @@ class Queue:
         ``failed``: counts as a failure, unless the server stops.
         """
         if self.gone:
+            self.settled_late()
             return
         number, first, bits = delivered.lane, delivered.first, delivered.bits
         self.counts.returned += bits.bit_count()
@@ -530,6 +535,7 @@ class Queue:
     def reject(self, delivered: Group) -> None:
         """Reject these messages: they die."""
         if self.gone:
+            self.settled_late()
             return
         lane = self.stock.lanes[delivered.lane]
         self.stock.part(delivered.lane, delivered.first, delivered.bits)

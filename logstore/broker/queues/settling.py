@@ -52,8 +52,8 @@ class Settling:
         self._after: list[tuple[Verdict, Group]] = []
         for verdict, group in verdicts:
             if group.queue.gone:
-                continue
-            if group.queue.not_in_transactions is not None:
+                self._after.append((verdict, group))
+            elif group.queue.not_in_transactions is not None:
                 held.refused = group.queue.not_in_transactions
                 self._ended.append(group)
             elif not isinstance(group.queue, Queue):  # of a stream nothing is kept

@@ -10,18 +10,17 @@ Use by a node that owns queues::
 The other side of it is ``broker/queues/away/owner.py``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from secrets import token_bytes
 from typing import Protocol
 
 from logstore.access.failures import Failures
-from logstore.broker.queues.named import Group, Named
+from logstore.broker.queues.named import Named
 from logstore.counts.doors import DoorCounts
 from logstore.errors import LogstoreError
 from logstore.protocols.house import Work
 from logstore.relay.proof import NONCE_BYTES
-from logstore.relay.wire import Run
 from logstore.slices import Slices
 
 Answered = Callable[[bytes | LogstoreError], None]
@@ -36,12 +35,6 @@ class Asker(Protocol):
     @property
     def node(self) -> bytes:
         """The node's name."""
-
-    def take(self, id: int, those: Sequence[Run]) -> list[Group]:
-        """Take messages that the node holds under this id; the caller must settle them.
-
-        Raises Refused, and takes none, if the node does not hold all of them.
-        """
 
 
 class Session(Protocol):

@@ -290,19 +290,6 @@ class Lending:
         """As Asker.node."""
         return b"" if self._talk is None else self._talk.node
 
-    def take(self, id: int, those: Sequence[Run]) -> list[Group]:
-        """As Asker.take."""
-        holder = self._holder(id)
-        tags = [tag for first, count in those for tag in range(first, first + count)]
-        if holder is None or not all(tag in holder.unacked for tag in tags):
-            raise Refused("the node no longer has all of these messages")
-        found: list[Group] = []
-        for first, count in those:
-            found += holder.unacked.take_between(first, first + count - 1)
-        self.recount(holder)
-        self.tidy(holder)
-        return found
-
 
 def _put_back(group: Group) -> None:
     """Return messages to their queue, without a failed delivery."""

@@ -385,28 +385,9 @@ class FarOwner:
         """As Owner.reject."""
         self._say(_REJECT, delivered)
 
-    def called(self, delivered: Group) -> tuple[int, Sequence[Run]] | None:
-        """Return the messages as the owner knows them: consumer id and numbers, for a settling
-        question.
-
-        From then on only the question settles them. None: they belong to a closed link.
-        """
-        if not self._is_of_this_link(delivered):
-            self._old(delivered)
-            return None
-        those = dict(parts(delivered.first, delivered.bits))
-        self._less(delivered)
-        return delivered.lane, list(runs(those))
-
     def _is_of_this_link(self, delivered: Group) -> bool:
         id = delivered.lane
         return self._talk is not None and (id == self._gets or id in self._consumers)
-
-    def _old(self, delivered: Group) -> None:
-        """Wake the consumer: its client has settled messages of an earlier link, and has room."""
-        consumer = self._attached.get(delivered.consumer)
-        if consumer is not None:
-            self.wake(consumer)
 
     def _less(self, delivered: Group) -> None:
         """Reduce the consumer's count of unsettled messages, and wake it: it may have room."""
@@ -418,7 +399,6 @@ class FarOwner:
 
     def _say(self, verdict: int, delivered: Group) -> None:
         if not self._is_of_this_link(delivered):
-            self._old(delivered)
             return
         those = self._verdicts[verdict].setdefault(delivered.lane, {})
         for block, mask in parts(delivered.first, delivered.bits):

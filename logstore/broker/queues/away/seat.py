@@ -40,6 +40,8 @@ class Sitting(Protocol):
     def facts(self) -> QueueFacts: ...
     @property
     def gone(self) -> bool: ...
+    def wake(self) -> None:
+        """As Named.wake, at its present seat."""
 
 
 class AwaySeat:
@@ -70,6 +72,7 @@ class AwaySeat:
         self._clock = clock
         self._elsewhere = elsewhere
         self._consumers: dict[Subscription, FarConsumer] = {}
+        self._vacated = False
         self._counts: Counts | None = None
         self._looked_ms = 0  # when those were asked for
         self._looking: list[Callable[[], None]] | None = None  # who waits for them
@@ -231,6 +234,7 @@ class AwaySeat:
     def settle(self, delivered: Group) -> None:
         """As Named.settle."""
         self._owner.settle(delivered)
+        self._made_room()
 
     def count_acked(self, delivered: Group) -> None:
         """Do nothing: the owner counts."""
@@ -238,10 +242,17 @@ class AwaySeat:
     def release(self, delivered: Group, *, failed: bool = True) -> None:
         """As Named.release."""
         self._owner.release(delivered, failed=failed)
+        self._made_room()
 
     def reject(self, delivered: Group) -> None:
         """As Named.reject."""
         self._owner.reject(delivered)
+        self._made_room()
+
+    def _made_room(self) -> None:
+        """A consumer that is at another seat by now has room there, too."""
+        if self._vacated:
+            self._of.wake()
 
     # Its end
 
@@ -252,6 +263,7 @@ class AwaySeat:
 
     def vacate(self) -> Sequence[Subscription]:
         """As Seat.vacate."""
+        self._vacated = True
         found, consumers, self._consumers = self.subscriptions, self._consumers, {}
         for it in consumers.values():
             self._owner.unsubscribe(it)

@@ -371,6 +371,10 @@ class _Seat(Queue):
         """As Queue.purge."""
         self.when_known(lambda: super(_Seat, self).purge(then))
 
+    def settled_late(self) -> None:
+        """As Queue.settled_late: the consumer may be at another seat by now, and has room there."""
+        self.of.wake()
+
     def _open_all(self) -> None:
         """Open the lanes of all priorities: other nodes send any of them, without notice of a first
         one.

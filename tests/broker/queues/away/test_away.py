@@ -315,6 +315,7 @@ def test_all_that_is_out_comes_again_when_the_link_is_lost(joined, queue):
     assert client.bodies == [b"one", b"two", b"one"]
     assert client.had[-1][1].redelivered
     client.channel.ack(2)
+    joined.owner.wake(client.far)  # as the seat does
     joined.run()
     assert (queue.ready, queue.out) == (1, 2)
 
@@ -431,37 +432,6 @@ def test_other_questions_have_answers_of_their_own(shared, queue):
     assert told[0] == b"askerxx"
     assert "kind 8" in str(told[1])
     joined.cut()
-
-
-def test_messages_are_settled_by_a_question(shared, queue):
-    """As a transaction does it: of all queues at once."""
-    taken = []
-
-    def settle(asker, content, then):
-        taken.extend(asker.take(content[0], [(content[1], content[2])]))
-        then(b"")
-
-    joined = Joined(shared, asked={7: settle})
-    joined.connect()
-    client = joined.consume()
-    joined.node.publish(b"q", b"one", b"two", b"three")
-    joined.run()
-    [group] = client.channel.unacked.ack_range(1, 2)
-    id, [(first, count)] = joined.owner.called(group)
-    told = []
-    joined.owner.ask(7, bytes((id, first, count)), told.append)
-    joined.run()
-    assert told == [b""]
-    [there] = taken
-    assert (there.queue, there.first, there.bits) == (queue, 0, 0b11)
-    joined.owner.ask(7, bytes((id, first, count)), told.append)
-    joined.run()
-    assert "no longer has" in str(told[1])
-    joined.cut()
-    joined.run()
-    assert joined.owner.called(group) is None
-    assert queue.out == 2  # what was taken is whoever's it is now
-    queue.release(there)
 
 
 def test_a_message_of_any_size_goes_over(joined, queue):

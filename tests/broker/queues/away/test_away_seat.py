@@ -211,6 +211,41 @@ def test_consumers_follow_the_queue_to_their_own_node(both):
     assert (here.ready, here.out) == (0, 0)
 
 
+def goes_home(both):
+    both.a.lose_all()
+    both.joined.door.leave(lambda _: True)
+    both.run()
+    both.b.own_all()
+
+
+def goes_away(both):
+    both.b.lose_all()
+    both.a.own_all()
+    both.moved()
+
+
+@pytest.mark.parametrize("verdict", ["ack", "requeue", "reject"])
+@pytest.mark.parametrize(
+    ("first", "then", "again"),
+    [(None, Both.moved, False), (None, goes_home, True), (goes_home, goes_away, True)],
+)
+def test_a_client_without_room_goes_on_at_the_next_seat(both, first, then, again, verdict):
+    """What it settles is of the seat before, and yet it has room by that."""
+    _, here = both.declare()
+    if first is not None:
+        first(both)
+    clients = [subscribed(both, here, prefetch=1) for _ in range(2)]
+    both.publish(b"1", b"2", b"3", b"4")
+    assert [it.bodies for it in clients] == [[b"1"], [b"2"]]
+    then(both)
+    assert [it.bodies for it in clients] == [[b"1"], [b"2"]]
+    for it in clients:
+        getattr(it.channel, verdict)(1)
+    both.run()
+    found = sorted(it.bodies[1] for it in clients)
+    assert found == ([b"1", b"2"] if again or verdict == "requeue" else [b"3", b"4"])
+
+
 def test_an_owner_that_is_none_yet_is_looked_for_again(both):
     both.a.lose_all()
     _, here = both.declare()

@@ -239,6 +239,21 @@ def test_acknowledgements_of_one_partition_are_one_transaction(nodes):
     assert (b.bodies(b"q"), b.bodies(b"r"), b.bodies(b"s")) == ([], [b"2"], [])
 
 
+def test_a_client_without_room_goes_on_once_a_transaction_has_settled_what_it_has(nodes):
+    """Though that was delivered before the node lost the queue, and took it over again."""
+    a, _ = nodes
+    queue, _ = declared(nodes)
+    a.own_all()
+    client = Consumer(prefetch=1)
+    queue.subscribe(client)
+    a.publish(b"q", b"1")
+    a.lose_all()
+    a.own_all()
+    assert client.bodies == [b"1"]
+    assert committed(a, client.channel.unacked.ack(1)) is None
+    assert client.bodies == [b"1", b"1"]
+
+
 def test_too_many_are_dropped_by_the_owner(nodes):
     a, b = nodes
     queue, _ = declared(nodes, max_length=2)
