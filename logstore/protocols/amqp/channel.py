@@ -310,6 +310,10 @@ class AmqpChannel:
             self.of.park(-size)
             call()
 
+    def unblock_soon(self) -> None:
+        """Call ``unblock`` at the end of the turn."""
+        self.of.later(self.unblock)
+
     def look(self) -> None:
         """Confirm messages that have become safe."""
         if self.confirms is not None and (frames := self.confirms.take()):

@@ -87,8 +87,6 @@ def routing(channel: AmqpChannel) -> Callable[[Message], Route]:
     return routed
 
 
-def lacks_route(channel: AmqpChannel, run: Iterable[Outgoing]) -> bool:
+def lacks_route(run: Iterable[Outgoing]) -> bool:
     """Whether some message has no route, but another node may have declared or bound its queue."""
-    return channel.of.vhost.read_on is not None and any(
-        not to and not is_for_replies(message) for to, message in run
-    )
+    return any(not to and not is_for_replies(message) for to, message in run)

@@ -56,7 +56,7 @@ def _keep_back(
 
     channel.keep_back(again, transaction.held_bytes)
     if queue is not None:
-        queue.when_open(lambda: channel.of.later(channel.unblock))
+        queue.when_open(channel.unblock_soon)
 
 
 def _commit(channel: AmqpChannel, transaction: Transaction) -> None:

@@ -22,6 +22,7 @@ from logstore.amqp.replies import (
     PRECONDITION_FAILED,
     Refusal,
 )
+from logstore.broker.queues.looking import Looking
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.settling import BODIES_BYTES_MAX, Outgoing, bytes_of
 from logstore.broker.queues.station import Route
@@ -261,9 +262,10 @@ def _offer(
         later = partial(_offer_later, channel, run, mandatory, looked=looked)
         channel.keep_back(later, bytes_of(run))
         if queue is not None:
-            queue.when_open(lambda: channel.of.later(channel.unblock))
-    elif not looked and lacks_route(channel, run):
-        Looking(channel, run, mandatory).begin()
+            queue.when_open(channel.unblock_soon)
+    elif not looked and (read_on := channel.of.vhost.read_on) and lacks_route(run):
+        then = partial(_looked, channel, mandatory)
+        Looking(channel, run, channel.of.vhost.route, then).begin(read_on)
     else:
         hand_over(channel, run, mandatory)
 
@@ -282,64 +284,23 @@ def _offer_later(
     _offer(channel, run, mandatory, looked=looked)
 
 
+def _looked(
+    channel: AmqpChannel,
+    mandatory: Sequence[int],
+    run: Sequence[Outgoing],
+    error: LogstoreError | None,
+) -> None:
+    """As Looking.then: this node has read what other nodes have made."""
+    if run:
+        _offer_later(channel, run, mandatory, looked=True)
+    if error is not None and not channel.closing:
+        _fail(channel, error)
+
+
 def _fail(channel: AmqpChannel, error: LogstoreError) -> None:
     if not channel.gone:
         channel.current = METHOD_IDS[methods.BasicPublish]
         channel.fail(error)
-
-
-class Looking:
-    """Delays a run until this node has read what other nodes have declared and bound.
-
-    Without this, a message could be confirmed and dropped although another node has already
-    confirmed its queue, or its binding.
-    """
-
-    def __init__(
-        self, channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]
-    ) -> None:
-        self._channel, self._run, self._mandatory = channel, run, mandatory
-        self._known = False
-        self._error: LogstoreError | None = None  # why the rest is not known
-
-    def begin(self) -> None:
-        """Begin to read; the run is offered afterwards."""
-        read_on = self._channel.of.vhost.read_on
-        assert read_on is not None
-        self._keep_back()
-        read_on(self._told)
-
-    def _keep_back(self) -> None:
-        self._channel.keep_back(self._go_on, bytes_of(self._run))
-
-    def _told(self, error: LogstoreError | None) -> None:
-        self._known, self._error = True, error
-        self._channel.of.later(self._channel.unblock)
-
-    def _go_on(self) -> None:
-        channel, run, error = self._channel, self._run, self._error
-        if not self._known and not channel.gone:
-            self._keep_back()  # the channel was unblocked for another reason
-            return
-        if error is None:
-            run, error = _routed_again(channel, run)
-        if run and (self._error is None or channel.gone):
-            _offer_later(channel, run, self._mandatory, looked=True)
-        if error is not None and not channel.closing:
-            _fail(channel, error)
-
-
-def _routed_again(
-    channel: AmqpChannel, run: Sequence[Outgoing]
-) -> tuple[Sequence[Outgoing], LogstoreError | None]:
-    """Route again the messages without a route, up to the first that is refused, and its error."""
-    route = channel.of.vhost.route
-    found: list[Outgoing] = []
-    try:
-        found.extend((to or route(message), message) for to, message in run)
-    except LogstoreError as error:
-        return found, error
-    return found, None
 
 
 def hand_over(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> None:

@@ -229,7 +229,7 @@ class StompClient:
 
     # Publishing
 
-    def check_again(self, run: list[Outgoing]) -> None:
+    def check_again(self, run: Sequence[Outgoing]) -> None:
         """Check that delayed messages may still be published. Raises Refusal."""
         for exchange in {message.exchange for _, message in run}:
             if self.permits.check_publish(exchange):

@@ -72,7 +72,7 @@ def _when_it_may(
             lambda: _when_it_may(of, transaction, slot, receipt), transaction.held_bytes
         )
         if queue is not None:
-            queue.when_open(lambda: of.later(outbox.unblock))
+            queue.when_open(outbox.unblock_soon)
         return
     try:
         carry_out(of, transaction, slot, receipt, of.go_on)

@@ -4,21 +4,21 @@ All messages of one read are given to the queues together. They are held back wh
 wait, or while a queue that may refuse messages is being opened.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from logstore.broker.queues.looking import Looking
 from logstore.broker.queues.settling import Outgoing, bytes_of
 from logstore.broker.queues.vhost import Vhost
 from logstore.counts.doors import DoorCounts
 from logstore.counts.publishes import AmqpCounts
 from logstore.errors import LogstoreError
-from logstore.kept.keeping import ReadOn
 from logstore.protocols.stomp.receipts import Receipts, Run
 
 KEPT_BACK_BYTES_MAX: Final = 1 << 20  # then nothing more is taken
 
-Check = Callable[[list[Outgoing]], None]  # whether these may be published still; raises if not
+Check = Callable[[Sequence[Outgoing]], None]  # whether these may be published still; raises if not
 
 
 class Outbox:
@@ -71,7 +71,7 @@ class Outbox:
             ids, self._ids = self._ids, []
             self._offer(run, self._receipts.run(ids))
 
-    def _offer(self, run: list[Outgoing], receipts: Run, *, looked: bool = False) -> None:
+    def _offer(self, run: Sequence[Outgoing], receipts: Run, *, looked: bool = False) -> None:
         """Give a run to the queues, after delayed ones. ``looked``: changes of other nodes were
         read.
         """
@@ -82,13 +82,13 @@ class Outbox:
             later = partial(self._offer_later, run, receipts, looked=looked)
             self.keep_back(later, bytes_of(run))
             if queue is not None:
-                queue.when_open(lambda: self._later(self.unblock))
+                queue.when_open(self.unblock_soon)
         elif not looked and (read_on := self.vhost.read_on) and not all(to for to, _ in run):
-            self._look(run, receipts, read_on)
+            Looking(self, run, self.vhost.route, partial(self._looked, receipts)).begin(read_on)
         else:
             self._hand_over(run, receipts)
 
-    def _offer_later(self, run: list[Outgoing], receipts: Run, *, looked: bool) -> None:
+    def _offer_later(self, run: Sequence[Outgoing], receipts: Run, *, looked: bool) -> None:
         """Offer delayed messages, whose rights are checked again."""
         try:
             self._check(run)
@@ -97,37 +97,19 @@ class Outbox:
         else:
             self._offer(run, receipts, looked=looked)
 
-    def _look(self, run: list[Outgoing], receipts: Run, read_on: ReadOn) -> None:
-        """Delay a run until changes of other nodes were read: they may have made its queues."""
-        heard: list[LogstoreError | None] = []
+    def _looked(self, receipts: Run, run: Sequence[Outgoing], error: LogstoreError | None) -> None:
+        """As Looking.then: this node has read what other nodes have made."""
+        if error is not None:
+            self._fail(error)
+        else:
+            self._offer_later(run, receipts, looked=True)
 
-        def told(error: LogstoreError | None) -> None:
-            heard.append(error)
-            self._later(self.unblock)
-
-        def go_on() -> None:
-            if not heard and not self.gone:
-                self.keep_back(go_on, bytes_of(run))  # unblocked for another reason
-                return
-            error = heard[0] if heard else None
-            try:
-                if error is not None:
-                    raise error
-                found = [(to or self.vhost.route(message), message) for to, message in run]
-            except LogstoreError as failed:
-                self._fail(failed)
-            else:
-                self._offer_later(found, receipts, looked=True)
-
-        self.keep_back(go_on, bytes_of(run))
-        read_on(told)
-
-    def _hand_over(self, run: list[Outgoing], receipts: Run) -> None:
+    def _hand_over(self, run: Sequence[Outgoing], receipts: Run) -> None:
         published = self.vhost.publish(run)
         self.counted(run, len(published.unrouted), len(receipts.ids))
         self._receipts.published(receipts, published.waiting, published.rejected)
 
-    def counted(self, run: list[Outgoing], unrouted: int, receipts: int = 0) -> None:
+    def counted(self, run: Sequence[Outgoing], unrouted: int, receipts: int = 0) -> None:
         """Count published messages."""
         counts = self._counts
         if not self.publishes and run:
@@ -153,6 +135,10 @@ class Outbox:
         kept_back, self._kept_back, self.kept_back_bytes = self._kept_back, [], 0
         for call, _ in kept_back:
             call()
+
+    def unblock_soon(self) -> None:
+        """Call ``unblock`` at the end of the turn."""
+        self._later(self.unblock)
 
     def close(self) -> None:
         """Publish what may be published; no receipts are sent."""
