@@ -120,7 +120,7 @@ def _shown(node, queues):
     """What a node knows of the queues: the lanes of those that it owns, and their consumers."""
     host, port = node.http
     for name in queues:
-        with urlopen(f"http://{host}:{port}/api/v1/queues/%2F/{name}") as answer:
+        with urlopen(f"http://{host}:{port}/api/v1/queues/{name}") as answer:
             it = json.load(answer)
         yield name, {key: it.get(key) for key in ("lanes", "ready", "unacked", "consumers")}
 
