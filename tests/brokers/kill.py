@@ -2,12 +2,12 @@
 
     PYTHONPATH=tests/kit python -m tests.brokers.kill --rounds 20 [--seed 7] [--keep DIR]
 
-In each round clients of RabbitMQ publish numbered messages with confirms to queues, and consume
-and acknowledge them, and clients of Redis publish to channels with histories, and listen, through
-all of three nodes over three real brokers. Meanwhile nodes are killed, frozen and thawed, and
-ended, and brokers killed, and one node is cut off from all brokers in either direction or both, at
-random moments and in random order; two nodes may be away at one time, and one broker. Then all run
-again, what is left is consumed, and the laws are checked:
+In each round clients of RabbitMQ publish numbered messages with confirms to queues, and consume,
+fetch and acknowledge them, or give them back, and clients of Redis publish to channels with
+histories, and listen, through all of three nodes over three real brokers. Meanwhile nodes are
+killed, frozen and thawed, and ended, and brokers killed, and one node is cut off from all brokers
+in either direction or both, at random moments and in random order; two nodes may be away at one
+time, and one broker. Then all run again, what is left is consumed, and the laws are checked:
 
     what was confirmed is delivered until it is settled; what was acknowledged comes again only if
     it was under way when a node was lost, and then as redelivered; no record stands twice; no
@@ -128,7 +128,7 @@ def _shown(node, queues):
 def run_round(choose, brokers, trio, client, admin):
     """What was found, in a line."""
     queues, histories = (
-        Load(trio.places, named(trio, QUEUES), publishers=6, pause_s=0),
+        Load(trio.places, named(trio, QUEUES), publishers=6, pause_s=0, mixed=True),
         HistoryLoad(trio.redis_places),
     )
     storm = Storm(choose, brokers, trio)

@@ -220,48 +220,101 @@ class Consumer(_Client):
 
     def use(self, connection):
         channel = connection.channel()
-        channel.basic_qos(prefetch_count=PREFETCH)
-        kept, known, choose = [], self.load.known, random.Random(self.first)
-
-        def ack_some(left):
-            while len(kept) > left:
-                tag, acked = kept.pop(choose.randrange(len(kept)))
-                channel.basic_ack(tag)
-                acked()
-
+        self.choose = random.Random(self.first)
+        self.limit(channel)
+        self.kept, self.tags = [], {}
         for queue in self.load.queues:
-
-            def take(channel, method, properties, body, queue=queue):
-                acked = known.delivered(queue, body, method.redelivered)
-                kept.append((method.delivery_tag, acked))
-                ack_some(choose.randrange(KEPT_MAX))
-
-            channel.basic_consume(queue, take)
+            self.consume(channel, queue)
         while not self.load.over(self):
-            count = len(kept)
+            count = len(self.kept)
             connection.process_data_events(0.1)
-            if count == len(kept):  # nothing has come
-                ack_some(0)
+            if count == len(self.kept):  # nothing has come
+                self.settle_some(channel, 0)
+            self.between(channel)
+
+    def limit(self, channel):
+        channel.basic_qos(prefetch_count=PREFETCH)
+
+    def consume(self, channel, queue):
+        def take(channel, method, properties, body):
+            acked = self.load.known.delivered(queue, body, method.redelivered)
+            self.kept.append((method.delivery_tag, acked))
+            self.settle_some(channel, self.choose.randrange(KEPT_MAX))
+
+        self.tags[queue] = channel.basic_consume(queue, take)
+
+    def settle_some(self, channel, left):
+        while len(self.kept) > left:
+            self.settle(channel, *self.kept.pop(self.choose.randrange(len(self.kept))))
+
+    def settle(self, channel, tag, acked):
+        channel.basic_ack(tag)
+        acked()
+
+    def between(self, channel):
+        """Nothing: it stays."""
+
+
+class Restless(Consumer):
+    """One with another limit each time, which gives some back, and leaves queues and comes back."""
+
+    def limit(self, channel):
+        if self.choose.random() < 0.5:
+            channel.basic_qos(prefetch_count=self.choose.choice([1, 3]))
+        else:
+            channel.basic_qos(prefetch_count=self.choose.choice([5, 40]), global_qos=True)
+
+    def settle(self, channel, tag, acked):
+        if self.choose.random() < 0.05:
+            channel.basic_nack(tag, requeue=True)
+        else:
+            super().settle(channel, tag, acked)
+
+    def between(self, channel):
+        if self.choose.random() < 0.1:
+            queue = self.choose.choice(self.load.queues)
+            channel.basic_cancel(self.tags[queue])
+            self.consume(channel, queue)
+
+
+class Getter(_Client):
+    """It fetches single messages from one queue after the other."""
+
+    def use(self, connection):
+        channel = connection.channel()
+        for queue in itertools.cycle(self.load.queues):
+            if self.load.over(self):
+                return
+            method, _, body = channel.basic_get(queue)
+            if method is not None:
+                acked = self.load.known.delivered(queue, body, method.redelivered)
+                channel.basic_ack(method.delivery_tag)
+                acked()
+            connection.process_data_events(0.05)
 
 
 class Load:
     """Of these queues, which are there. ``places()``: of the nodes that clients may go to."""
 
-    def __init__(self, places, queues, publishers=3, consumers=3, pause_s=0.02, filling=None):
+    def __init__(
+        self, places, queues, publishers=3, consumers=3, pause_s=0.02, filling=None, mixed=False
+    ):
+        """``mixed``: there are restless consumers and getters, too."""
         self.places = places
         self.queues = queues
         self.known = Known()
         self.pause_s = pause_s
         self.filling = filling or secrets.token_hex(4).encode()  # of its messages alone
         self.nacked = 0
-        self._over = {Publisher: False, Consumer: False}
+        self._over = {Publisher: False, Consumer: False}  # by kind
         self._clients = [Publisher(self, it) for it in range(publishers)]
         self._clients += [Consumer(self, it) for it in range(consumers)]
+        self._clients += [kind(self, it) for kind in (Restless, Getter) for it in range(2 * mixed)]
         for it in self._clients:
             it.start()
 
     def over(self, client):
-        return self._over[type(client)]
+        return self._over[Publisher if isinstance(client, Publisher) else Consumer]
 
     def check(self):
         """Check that no client has found an error."""
