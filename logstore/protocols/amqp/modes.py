@@ -1,15 +1,17 @@
 """The classes ``confirm`` and ``tx``: publisher confirms and transactions."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from logstore.amqp import methods
 from logstore.amqp.replies import PRECONDITION_FAILED, Refusal
-from logstore.broker.queues.queue import Queue
-from logstore.broker.queues.settling import Settling
+from logstore.broker.queues.looking import Looking
+from logstore.broker.queues.settling import Outgoing, Settling
 from logstore.broker.queues.transaction import Transaction as Held
 from logstore.errors import LogstoreError
 from logstore.protocols.amqp.channel import AmqpChannel
 from logstore.protocols.amqp.confirm import Confirms
+from logstore.protocols.amqp.lacking import lacks_route
 from logstore.protocols.amqp.publish import check_again, counted, send_back
 from logstore.protocols.amqp.settle import take
 from logstore.protocols.amqp.transaction import Transaction
@@ -34,29 +36,47 @@ def select_transactions(channel: AmqpChannel, _: methods.TxSelect) -> None:
 
 def commit(channel: AmqpChannel, _: methods.TxCommit) -> None:
     """Commit the transaction; the client is answered when all of it is safe."""
-    transaction = _end(channel)
-    queue = channel.of.vhost.to_be_counted(transaction.run)
-    if transaction.run and (channel.of.told_blocked or queue is not None):
-        _keep_back(channel, transaction, channel.hold(), queue)
-    else:
-        _commit(channel, transaction)
+    _when_it_may(channel, _end(channel), None)
 
 
-def _keep_back(
-    channel: AmqpChannel, transaction: Transaction, held_by: object, queue: Queue | None
+def _when_it_may(
+    channel: AmqpChannel, transaction: Transaction, held_by: object, *, looked: bool = False
 ) -> None:
-    """Delay the commit until the channel may publish and the room in the queues is known."""
+    """Commit once the channel may publish, and the room in the queues and all routes are known.
 
-    def again() -> None:
-        more = channel.of.vhost.to_be_counted(transaction.run)
-        if more is not None:
-            _keep_back(channel, transaction, held_by, more)
-        else:
-            channel.go_on(held_by, partial(_commit, channel, transaction))
+    ``held_by``: as ``hold`` has returned it; None: nothing waits yet. ``looked``: this node has
+    read what other nodes have made.
+    """
+    vhost, run = channel.of.vhost, transaction.run
+    queue = vhost.to_be_counted(run)
+    if run and (channel.of.told_blocked or queue is not None):
+        held_by = held_by or channel.hold()
+        again = partial(_when_it_may, channel, transaction, held_by, looked=looked)
+        channel.keep_back(again, transaction.held_bytes)
+        if queue is not None:
+            queue.when_open(channel.unblock_soon)
+    elif not looked and (read_on := vhost.read_on) and lacks_route(run):
+        then = partial(_looked, channel, transaction, held_by or channel.hold())
+        Looking(channel, run, vhost.route, then).begin(read_on)
+    elif held_by is None:
+        _commit(channel, transaction)
+    else:
+        channel.go_on(held_by, partial(_commit, channel, transaction))
 
-    channel.keep_back(again, transaction.held_bytes)
-    if queue is not None:
-        queue.when_open(channel.unblock_soon)
+
+def _looked(
+    channel: AmqpChannel,
+    transaction: Transaction,
+    held_by: object,
+    run: Sequence[Outgoing],
+    error: LogstoreError | None,
+) -> None:
+    """As Looking.then: nothing of the transaction happens if a message is refused."""
+    if error is not None:
+        channel.go_on(held_by, channel.answers(methods.TxCommitOk()), error)
+        return
+    transaction.run = list(run)
+    _when_it_may(channel, transaction, held_by, looked=True)
 
 
 def _commit(channel: AmqpChannel, transaction: Transaction) -> None:

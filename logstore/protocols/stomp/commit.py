@@ -1,10 +1,12 @@
 """BEGIN, COMMIT and ABORT: the frames of a transaction take effect together or not at all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from logstore.amqp.replies import PRECONDITION_FAILED, Refusal
-from logstore.broker.queues.settling import Group, Settling, Verdict
+from logstore.broker.queues.looking import Looking
+from logstore.broker.queues.settling import Group, Outgoing, Settling, Verdict
 from logstore.broker.queues.transaction import Transaction as Held
 from logstore.errors import LogstoreError
 from logstore.protocols.stomp.client import StompClient
@@ -60,24 +62,51 @@ def _named(frame: Frame) -> str:
 
 
 def _when_it_may(
-    of: StompClient, transaction: Transaction, slot: Slot, receipt: str | None
+    of: StompClient,
+    transaction: Transaction,
+    slot: Slot,
+    receipt: str | None,
+    *,
+    looked: bool = False,
 ) -> None:
-    """Commit once publishing is allowed and the room in the queues is known."""
+    """Commit once publishing is allowed, and the room in the queues and all routes are known.
+
+    ``looked``: this node has read what other nodes have made.
+    """
     run, outbox = transaction.run, of.outbox
     if of.phase not in OPEN or outbox.gone:
         return
     queue = of.vhost.to_be_counted(run)
     if run and (queue is not None or outbox.blocked or outbox.keeps_back):
-        outbox.keep_back(
-            lambda: _when_it_may(of, transaction, slot, receipt), transaction.held_bytes
-        )
+        again = partial(_when_it_may, of, transaction, slot, receipt, looked=looked)
+        outbox.keep_back(again, transaction.held_bytes)
         if queue is not None:
             queue.when_open(outbox.unblock_soon)
+        return
+    if not looked and (read_on := of.vhost.read_on) and not all(to for to, _ in run):
+        then = partial(_looked, of, transaction, slot, receipt)
+        Looking(outbox, run, of.vhost.route, then).begin(read_on)
         return
     try:
         carry_out(of, transaction, slot, receipt, of.go_on)
     except LogstoreError as error:
         of.fail(error, receipt)
+
+
+def _looked(
+    of: StompClient,
+    transaction: Transaction,
+    slot: Slot,
+    receipt: str | None,
+    run: Sequence[Outgoing],
+    error: LogstoreError | None,
+) -> None:
+    """As Looking.then: nothing of the transaction happens if a message is refused."""
+    if error is not None:
+        of.fail(error, receipt)
+        return
+    transaction.run = list(run)
+    _when_it_may(of, transaction, slot, receipt, looked=True)
 
 
 def carry_out(

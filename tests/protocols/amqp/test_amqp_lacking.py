@@ -188,3 +188,31 @@ def test_a_channel_that_ends_meanwhile_leaves_nothing_behind(peer, looks):
     looks.pop()(None)
     peer.door.run()
     assert peer.session.parked_bytes == 0
+
+
+def test_a_transaction_is_committed_after_all_is_read(peer, looks):
+    peer.ask(declare("known"))
+    peer.ask(methods.TxSelect())
+    peer.publish(b"a", key="late")
+    peer.publish(b"b", key="known")
+    peer.send(methods.TxCommit(), methods.TxCommit())  # the second one waits, too
+    assert (len(looks), peer.methods()) == (1, [])
+    made(peer, b"late")
+    looks.pop()(None)
+    peer.door.run()
+    assert kinds(peer) == [methods.TxCommitOk, methods.TxCommitOk]
+    assert [peer.ask(get(it))[2] for it in ("late", "known")] == [b"a", b"b"]
+    assert looks == []
+
+
+def test_nothing_of_a_transaction_happens_where_nobody_can_look(peer, looks):
+    peer.ask(declare("known"))
+    peer.ask(methods.TxSelect())
+    peer.publish(b"a", key="late")
+    peer.publish(b"b", key="known")
+    peer.send(methods.TxCommit())
+    looks.pop()(ClusterUnreachable("no broker answers"))
+    peer.door.run()
+    close = peer.answer()
+    assert "no broker answers" in close.reply_text
+    assert peer.door.open().ask(get("known")) == methods.BasicGetEmpty("")

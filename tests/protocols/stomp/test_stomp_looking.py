@@ -120,3 +120,34 @@ def test_a_message_that_waits_when_its_client_goes_is_routed_as_is_known_then(do
     looks.pop()(None)
     door.run()
     assert peer.got() == []
+
+
+def sent_in_a_transaction(peer):
+    peer.send("BEGIN", {"transaction": "t"})
+    peer.send("SEND", {"destination": "/amq/queue/late", "transaction": "t"}, b"x")
+    peer.send("COMMIT", {"transaction": "t", "receipt": "1"})
+
+
+def test_a_transaction_is_committed_after_all_is_read(door, looks):
+    peer = door.open()
+    sent_in_a_transaction(peer)
+    assert (len(looks), peer.got()) == (1, [])
+    door.vhost.declare_queue(QueueFacts(b"late", True))
+    looks.pop()(None)
+    door.run()
+    assert [it["receipt-id"] for it in peer.got()] == ["1"]
+    peer.send("SUBSCRIBE", {"destination": "/amq/queue/late", "id": "1"})
+    door.run()
+    assert [it.body for it in peer.got()] == [b"x"]
+    door.vhost.delete_queue(door.vhost.queue(b"late"))
+    assert looks == []
+
+
+def test_a_transaction_that_nobody_can_look_for_is_refused(door, looks):
+    peer = door.open()
+    sent_in_a_transaction(peer)
+    looks.pop()(ClusterUnreachable("no broker answers"))
+    door.node.step()
+    refused = peer.refused()
+    assert b"no broker answers" in refused.body
+    assert refused["receipt-id"] == "1"
