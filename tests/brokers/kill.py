@@ -94,7 +94,7 @@ class Storm:
         act(it)
         undo = {self._cut_off: self._mend, trio.freeze: trio.thaw}
         undo |= {trio.kill: self._begin, trio.end: self._begin}
-        back = undo.get(act, lambda it: it.start())
+        back = undo.get(act, lambda it: it.runs or it.start())
         self._undo.append((time.monotonic() + choose.uniform(*AWAY_S), lambda: back(it)))
 
     def _cut_off(self, ways):
@@ -109,6 +109,10 @@ class Storm:
     def _begin(self, name):
         if name == CUT_OFF:
             self._mend()
+        # A node may wait for the only broker that was in sync, which is about to come back.
+        for it in self._brokers.brokers.values():
+            if not it.runs:
+                it.start()
         self._trio.begin(name)
 
     def _kill_broker(self, broker):
