@@ -5,7 +5,7 @@ it.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, NamedTuple, Protocol, cast
 
@@ -167,9 +167,7 @@ class JournalPartition:
         """Replace the seats with a failed log; their unsettled messages are delivered again."""
         now_ms = self.clock()
         due = {it: home for it, (at, home) in self._failed.items() if at <= now_ms}
-        for queue in due:
-            self._seats[queue].stock.flush()
-        self._journaling.end_turn()
+        self._journal(self._seats[queue] for queue in due)
         if self._journaling.failing:
             self._around.alarm(self, now_ms + RETRY_MS)
             return
@@ -214,9 +212,14 @@ class JournalPartition:
     def close(self) -> None:
         """Journal all settlements: the partition goes to another node, or to none."""
         self._lost = True
-        for seat in self._seats.values():
-            seat.stock.flush()
         self._lane_logs.close()
+        self._journal(self._seats.values())
+
+    def _journal(self, seats: Iterable["_Seat"]) -> None:
+        """Journal all settlements of these seats, including those of this turn."""
+        for seat in seats:
+            if seat.stock.flush():
+                self._journaling.touched(seat)
         self._journaling.end_turn()
 
     def lose(self) -> None:

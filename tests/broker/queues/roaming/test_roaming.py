@@ -76,6 +76,19 @@ def test_what_is_settled_stays_so_with_the_next_owner(nodes):
     assert b.get(b"q") is None
 
 
+def test_what_was_settled_in_the_turn_in_which_a_node_gives_a_queue_up_stays_so(nodes):
+    a, b = nodes
+    queue, _ = declared(nodes)
+    a.own_all()
+    consumer = Consumer()
+    queue.subscribe(consumer)
+    a.publish(b"q", b"1", b"2")
+    consumer.channel.ack(1)
+    a.lose_all(told=True)
+    b.own_all()
+    assert b.bodies(b"q") == [b"2"]
+
+
 def test_what_is_said_to_an_owner_that_lost_it_has_no_effect(nodes):
     a, b = nodes
     declared(nodes)
@@ -461,6 +474,26 @@ def test_a_lane_whose_log_has_failed_goes_on_with_another(nodes):
     a.later(RETRY_MS)
     a.run(until=lambda: len(consumer.had) == 2)
     assert consumer.bodies == [b"2", b"3"], "what was acknowledged stays so"
+
+
+def test_what_was_settled_in_the_turn_in_which_a_lane_goes_on_with_another_log_stays_so(nodes):
+    a, b = nodes
+    [queue, _] = declared(nodes)
+    b.publish(b"q", b"1", b"2")
+    [(lane, log)] = a.common.logs.items()
+    a.common.logs[lane] = failing = Failing(log)
+    a.own_all()
+    consumer = Consumer()
+    queue.subscribe(consumer)
+    a.run(until=lambda: len(consumer.had) == 2)
+    a.common.logs[lane] = log
+    failing.fail()
+    a.run()
+    consumer.forget()
+    consumer.channel.ack(1)
+    a.later(RETRY_MS)
+    a.run(until=lambda: consumer.had)
+    assert consumer.bodies == [b"2"]
 
 
 def test_a_queue_that_goes_with_its_last_consumer_stays_where_it_changes_its_owner(nodes):
