@@ -321,6 +321,10 @@ class _Seat(Queue):
         if self._is_sure():
             super()._serve()
 
+    def _pass_on(self, now_ms: int, left: int) -> int:
+        """As Queue._pass_on."""
+        return super()._pass_on(now_ms, left) if self._is_sure() else left
+
     def _is_sure(self) -> bool:
         sure = self._standing.sure
         if not sure:

@@ -350,6 +350,27 @@ def test_a_node_that_is_not_sure_of_a_queue_gives_nothing_out(nodes):
     assert [got[0].delivery.body, *consumer.bodies] == [b"1", b"2"]
 
 
+def test_a_node_that_is_not_sure_of_a_queue_gives_nothing_out_to_whoever_asks_for_counts(nodes):
+    a, _ = nodes
+    queue, _ = declared(nodes)
+    standing = Standing()
+    standing.sure = True
+    for number in range(PARTITIONS):
+        a.roamers.own(number, a.common.journal(number), standing)
+    consumer = Consumer(prefetch=1)
+    queue.subscribe(consumer)
+    a.publish(b"q", b"1", b"2")
+    standing.sure = False
+    consumer.channel.ack(1)
+    ready = []
+    queue.when_open(lambda: ready.append(queue.ready))
+    a.run()
+    assert (consumer.bodies, ready) == ([b"1"], [1])
+    standing.prove()
+    a.run()
+    assert consumer.bodies == [b"1", b"2"]
+
+
 class Behind(MemoryLog):
     """A lane as a node has it that has not read all of it yet."""
 
