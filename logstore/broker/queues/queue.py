@@ -310,12 +310,16 @@ class Queue:
 
         Raises ExclusiveUse, NotOfType, and ``failed``.
         """
-        if self.failed is not None:
-            raise self.failed
+        self._check_use()
         if subscription.arguments.get(STREAM_OFFSET) is not None:
             raise NotOfType(self.facts.name, STREAM_OFFSET, self.facts.type_name)
         self._consumers.add(subscription)
         self.wake()
+
+    def _check_use(self) -> None:
+        """Check that messages can be delivered. Raises ``failed``."""
+        if self.failed is not None:
+            raise self.failed
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Remove a consumer; its unsettled messages stay delivered. An auto-delete queue is deleted
@@ -351,8 +355,7 @@ class Queue:
         """
         if self.limits.single_active:
             raise SingleActive(self.facts.name)
-        if self.failed is not None:
-            raise self.failed
+        self._check_use()
         self._used_ms = self._home.clock()
         self._getters.append(_Getter(channel, no_ack, then, bool(self._consumers.there)))
         if len(self._getters) == 1:

@@ -343,27 +343,32 @@ class _Seat(Queue):
         """
         self._open_all()
 
-        def got(found: Got | None) -> None:
-            if found is not None:
-                then(found)
-            elif self.gone:
-                gone()
-            else:
+        def first(found: Got | None) -> None:
+            if found is None and not self.gone and self.failed is None:
                 self._catch_up(self.logs(), read)
-
-        def gone() -> None:
-            if isinstance(then, Retrying):
-                then.anew()
             else:
-                then(None)
+                last(found)
 
         def read() -> None:
             if self.gone:
-                gone()
+                last(None)
             else:
-                super(_Seat, self).get(channel, no_ack, then)
+                super(_Seat, self).get(channel, no_ack, last)
 
-        super().get(channel, no_ack, got)
+        def last(found: Got | None) -> None:
+            if found is not None or not isinstance(then, Retrying):
+                then(found)
+            elif self.gone:
+                then.anew()
+            elif self.failed is not None:
+                then.retry()
+            else:
+                then(None)
+
+        super().get(channel, no_ack, first)
+
+    def _check_use(self) -> None:
+        """As ``Queue._check_use``: if a log has failed, the next seat will have another one."""
 
     def when_known(self, call: Callable[[], None]) -> None:
         """As Named.when_known."""

@@ -7,7 +7,8 @@ from roaming_parts import PARTITIONS, Common, RoamingNode
 from storage_kit import Opened
 
 from logstore.broker.queues.away.seat import LOOK_AGAIN_MS, AwaySeat
-from logstore.errors import NotOwned
+from logstore.broker.queues.journaling import RETRY_MS
+from logstore.errors import ClusterUnreachable, NotOwned
 
 
 class Elsewhere:
@@ -255,6 +256,27 @@ def test_an_owner_that_is_none_yet_is_looked_for_again(both):
     both.a.own_all()
     both.moved()
     both.publish(b"1")
+    assert client.bodies == [b"1"]
+
+
+def test_a_consumer_that_comes_while_a_lane_can_not_be_opened_waits_until_it_is(both, monkeypatch):
+    there, here = both.declare()
+    both.publish(b"1")
+    both.a.lose_all()
+
+    def refused(lane, settings):
+        raise ClusterUnreachable("no broker leads it")
+
+    monkeypatch.setattr(both.a.common, "open", refused)
+    both.a.own_all()
+    there.is_open()
+    both.run()
+    both.moved()
+    client = subscribed(both, here)
+    assert (client.bodies, client.is_cancelled) == ([], False)
+    monkeypatch.undo()
+    both.a.later(RETRY_MS)
+    both.run()
     assert client.bodies == [b"1"]
 
 

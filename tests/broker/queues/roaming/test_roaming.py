@@ -424,6 +424,28 @@ def test_a_lane_that_could_not_be_opened_is_opened_later(nodes):
     assert consumer.bodies == [b"1"]
 
 
+def test_who_fetches_while_a_lane_can_not_be_opened_waits_until_it_is(nodes, monkeypatch):
+    a, _ = nodes
+    [queue, _] = declared(nodes)
+    a.publish(b"q", b"1", b"2")
+
+    def refused(lane, settings):
+        raise ClusterUnreachable("no broker leads it")
+
+    monkeypatch.setattr(a.common, "open", refused)
+    a.own_all()
+    got = []
+    queue.get(Channel(), True, got.append)
+    a.run()
+    queue.get(Channel(), True, got.append)
+    a.run()
+    assert got == []
+    monkeypatch.undo()
+    a.later(RETRY_MS)
+    a.run(until=lambda: len(got) == 2)
+    assert [it.delivery.body for it in got] == [b"1", b"2"]
+
+
 def test_what_is_settled_is_trimmed_though_a_lane_is_opened_again_before_that(nodes, monkeypatch):
     a, _ = nodes
     queues = [a.declare(name) for name in (b"q", b"r", b"s")]  # the first and the third: of one
