@@ -228,8 +228,9 @@ class Brokers:
             self.refresh()
 
     def unwant(self, topic: str) -> None:
-        """Exclude this topic from refreshes."""
+        """Exclude this topic from refreshes, and forget it: what is known would become outdated."""
         self._wanted.discard(topic)
+        self.view.forget(topic)
 
     def refresh(self) -> None:
         """Refresh the view soon, because a caller has found it wrong."""
@@ -271,6 +272,9 @@ class Brokers:
         self._patience_s = METADATA_S
         self._backoff.succeeded()
         changed = self.view.take(answer, asked)
+        for topic in asked:
+            if topic not in self._wanted:  # not since it was asked for
+                self.view.forget(topic)
         if self._again or not all(map(self._is_led, asked)):
             self._look_at(now + self._soon.failed())
         else:

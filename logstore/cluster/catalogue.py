@@ -171,7 +171,7 @@ class Catalogue:
         if not self.ready:
             return
         view = self._brokers.view
-        for seen in view.topics.values():
+        for seen in list(view.topics.values()):  # that are forgotten as they go
             self._take(seen.name, Entry(seen.id, len(seen.partitions)))
         for name in view.missing & self.entries.keys():
             self._doubt(name)

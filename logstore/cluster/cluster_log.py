@@ -178,16 +178,28 @@ class ClusterLog:
             self._fail(LogFailed(f"{self.name}: it can't be read, error {code}"))
             return
         self._fetcher.leave(self)
-        self._offsets.at_time(self.place, EARLIEST, self._begins_at)
+        self._at_time(EARLIEST, self._begins_at)
+
+    def _at_time(self, timestamp_ms: int, then: Callable[[Any], None]) -> None:
+        """As Offsets.at_time; of a failed log the error, since its topic may be another one."""
+        if self._failure is not None:
+            then(self._failure)
+        else:
+            self._offsets.at_time(self.place, timestamp_ms, then)
+
+    def _has_failed(self, found: Any) -> bool:  # noqa: ANN401
+        """Whether nothing more is fetched: because of this answer, or closed meanwhile."""
+        if isinstance(found, LogstoreError):
+            self._fail(found)
+        return self._failure is not None
 
     def _begins_at(self, found: Any) -> None:  # noqa: ANN401
         """The next records were deleted, by retention or by somebody else."""
-        if isinstance(found, LogstoreError):
-            self._fail(found)
+        if self._has_failed(found):
             return
         begins, _ = found
         if begins <= self.position:  # another node may lead by now, that has not trimmed so far
-            self._offsets.at_time(self.place, LATEST, self._ends_at)
+            self._at_time(LATEST, self._ends_at)
             return
         with self._lock:
             self._tail.reset(begins)
@@ -198,8 +210,7 @@ class ClusterLog:
         self._wake()
 
     def _ends_at(self, found: Any) -> None:  # noqa: ANN401
-        if isinstance(found, LogstoreError):
-            self._fail(found)
+        if self._has_failed(found):
             return
         ends, _ = found
         if ends < self.position:
@@ -251,6 +262,9 @@ class ClusterLog:
         return None
 
     def _ask_for(self, at: int) -> None:
+        if self._failure is not None:
+            self._asked.discard(at)
+            return
         self._fetcher.fetch(self.place, at, EARLIER_BYTES, partial(self._earlier_came, at))
 
     def _earlier_came(self, at: int, got: Any) -> None:  # noqa: ANN401
@@ -295,7 +309,7 @@ class ClusterLog:
 
     def find(self, timestamp_ms: int, *, damaged: bool = False) -> int:
         """As Log.find."""
-        offset, _ = self._wait_for(partial(self._offsets.at_time, self.place, timestamp_ms))
+        offset, _ = self._wait_for(partial(self._at_time, timestamp_ms))
         return self.safe if offset < 0 else min(offset, self.safe)
 
     def catch_up(self) -> None:
@@ -315,11 +329,11 @@ class ClusterLog:
             end, _ = found
             when(self, lambda: self.safe >= end, lambda: then(None))
 
-        self._offsets.at_time(self.place, LATEST, ends)
+        self._at_time(LATEST, ends)
 
     def latest_timestamp(self) -> int:
         """As Log.latest_timestamp."""
-        _, timestamp = self._wait_for(partial(self._offsets.at_time, self.place, LARGEST_TIME))
+        _, timestamp = self._wait_for(partial(self._at_time, LARGEST_TIME))
         found: int = timestamp
         return found
 
@@ -329,6 +343,8 @@ class ClusterLog:
             raise OffsetAboveEnd(f"{self.name}: can't trim to {before}, above {self.safe}")
         if before <= self.start:
             return
+        if self._failure is not None:
+            raise self._failure
         start = self._wait_for(partial(self._offsets.delete_below, self.place, before))
         with self._lock:
             self.start = max(self.start, start)

@@ -89,7 +89,6 @@ class Offsets:
         def attempt() -> None:
             node = self._brokers.view.leader(*place)
             if node is None:
-                self._brokers.want(place[0])
                 again(ClusterUnreachable(f"{place[0]}-{place[1]}: no broker leads it"))
             else:
                 self._brokers.ask(node, kind, asked(), answered, use)
@@ -118,4 +117,5 @@ class Offsets:
             else:
                 self._call_at(at, attempt)
 
+        self._brokers.want(place[0])  # once: its topic may be deleted meanwhile
         attempt()

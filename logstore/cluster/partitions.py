@@ -89,11 +89,15 @@ class Partitions(Sequence[ClusterLog]):
             self._prepare(partial(self._prepared, number))
 
     def _prepared(self, number: int) -> None:
+        if number not in self._opening:  # closed meanwhile
+            return
         self._client.offsets.at_time((self._topic, number), EARLIEST, partial(self._begins, number))
 
     def _begins(self, number: int, found: Any) -> None:  # noqa: ANN401
         if isinstance(found, LogstoreError):
             self._opened(number, found)
+            return
+        if number not in self._opening:
             return
         start, _ = found
         self._client.offsets.at_time(
@@ -104,7 +108,7 @@ class Partitions(Sequence[ClusterLog]):
         if isinstance(found, LogstoreError):
             self._opened(number, found)
             return
-        if number not in self._opening:  # closed meanwhile
+        if number not in self._opening:
             return
         safe, _ = found
         log = self._client.shared_log((self._topic, number), start, safe, self._wait_for)

@@ -102,6 +102,11 @@ class View:
         self.cluster_id = answer.cluster_id or self.cluster_id
         return before != (self.nodes, self.topics, self.missing, self.controller)
 
+    def forget(self, topic: str) -> None:
+        """Know nothing of this topic any more: nobody asks for it."""
+        self.topics.pop(topic, None)
+        self.missing.discard(topic)
+
     def _seen(self, it: Any) -> TopicSeen:  # noqa: ANN401
         known = self.topics.get(it.name)
         id_ = it.topic_id or NIL_UUID

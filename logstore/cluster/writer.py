@@ -373,6 +373,8 @@ class Writer:
             requests: dict[int, list[_Sent]] = {}
             places: set[tuple[str, int]] = set()  # a request has one batch of each
             for its in ready:
+                if its.failure is not None:  # its topic may be gone, and is not to be asked for
+                    continue
                 node = self.brokers.view.leader(its.topic, its.partition)
                 if node is None:
                     self._waiting[its] = None

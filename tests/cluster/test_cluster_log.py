@@ -198,6 +198,27 @@ def test_one_that_is_closed_takes_nothing_from_the_next(node, there):
     assert before.safe == 0
 
 
+@pytest.mark.parametrize("records", [0, 1])
+def test_one_that_is_closed_while_it_looks_where_to_go_on_is_followed_no_more(node, there, records):
+    log = node.log()
+    for _ in range(records):
+        there.append(batch(b"x"))
+    there.trim(records)
+    log.refused(1)
+    log.close()
+    node.pass_time(1)
+    assert node.fetcher._followers == {}
+
+
+def test_where_a_log_that_is_closed_stands_is_not_asked_for(node, there):
+    """Its topic may have been deleted, and another one have its name."""
+    log = node.log()
+    log.close("its topic was deleted")
+    for ask in (lambda: log.find(0), log.latest_timestamp, log.catch_up):
+        with pytest.raises(LogFailed, match="its topic was deleted"):
+            ask()
+
+
 def test_a_hundred_partitions_are_one_fetch(node):
     logs = [node.log("many", it, 100) for it in range(100)]
     node.pass_time(2)

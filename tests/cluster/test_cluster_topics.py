@@ -4,6 +4,7 @@ import pytest
 from clock import NOW_MS
 from cluster_kit import OneNode
 
+from logstore.cluster.catalogue import BELIEVED_S
 from logstore.cluster.settings_seen import AGAIN_S
 from logstore.cluster_topics import ClusterTopics
 from logstore.errors import (
@@ -196,6 +197,33 @@ def test_a_topic_made_anew_is_another_one():
     assert (now is before, now.id == before.id) == (False, False)
     assert topics.by_uuid(before.uuid) is None
     assert now.append(b"now").offset == 0
+
+
+def test_a_topic_that_was_deleted_here_stays_so(node, topics):
+    """Also after the time for which other brokers may show it still."""
+    topics.create("a", 1, {}).append(b"x")
+    topics.delete("a")
+    node.pass_time(BELIEVED_S + 1)
+    topics.create("b", 1, {}).append(b"x")
+    node.pass_time(1)
+    assert topics.names() == ["b"]
+    assert topics.heard == [("created", "a", 1), ("deleted", "a", 1), ("created", "b", 1)]
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05, 1])
+def test_nothing_is_remembered_of_topics_that_are_gone(node, topics, seconds):
+    """Each would be asked for every second, for ever; with some of them a node opens it still."""
+    node.may_wait = False
+    for name in ("a", "b", "c"):
+        node.topics.create(name, 1, {})
+        topics.begin_open(name, 0, lambda _: None)
+        node.pass_time(seconds)
+        topics.begin_delete(name, lambda _: None)
+        node.pass_time(0.5)
+    node.pass_time(60)
+    brokers = node.brokers
+    assert (topics.names(), topics.used(), brokers._wanted) == ([], [], set())
+    assert (brokers.view.topics, brokers.view.missing) == ({}, set())
 
 
 def test_a_log_that_has_failed_is_opened_anew(node, topics):
