@@ -100,7 +100,10 @@ def chunks(
 
 
 def fetched(log: Log, at: int, bytes_max: int) -> Sequence[Batch]:
-    """As ``Log.read``, in a thread that may block: empty only at the end of the log."""
+    """As ``Log.read``, in a thread that may block: empty only at the end of the log.
+
+    Raises LogFailed, too: nothing is fetched any more then.
+    """
     batches = log.read(at, bytes_max)
     if batches or at >= log.safe:
         return batches
@@ -108,6 +111,7 @@ def fetched(log: Log, at: int, bytes_max: int) -> Sequence[Batch]:
     stop = log.watch(news.set)  # before the next look, or what arrives in between would be missed
     try:
         while not (batches := log.read(at, bytes_max)) and at < log.safe:
+            log.check_failure()
             news.wait()
             news.clear()
         return batches

@@ -14,6 +14,7 @@ from logstore.broker.producer import Producer
 from logstore.broker.reading import fetched
 from logstore.broker.replay import replay
 from logstore.broker.topic import Position
+from logstore.errors import LogFailed
 
 
 def far_topic(partitions=1, **settings):
@@ -92,6 +93,26 @@ def test_iterating_does_not_end_before_the_end():
     with Consumer({("t", 0): log}, {("t", 0): 0}) as consumer:
         assert offsets(consumer) == [0, 1, 2, 3, 4]
         assert consumer.ended
+    assert log.watched == 0
+
+
+class Failing(FarLog):
+    """Its topic is deleted once somebody watches it; nothing more arrives, or is told."""
+
+    def watch(self, wake):
+        stop = super().watch(wake)
+        self.fail()
+        return stop
+
+    def read(self, at, bytes_max):
+        assert len(self.asked) < 10, "whoever reads waits for ever"
+        return super().read(at, bytes_max)
+
+
+def test_nobody_waits_for_records_of_a_log_that_has_failed():
+    log = filled(Failing("t-0"))
+    with pytest.raises(LogFailed, match="another node owns it"):
+        fetched(log, 0, 100)
     assert log.watched == 0
 
 
