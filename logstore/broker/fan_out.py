@@ -58,7 +58,7 @@ class FanOut:
         ``made``: called with names that another node has announced. ``reopen``: opens another log,
         as soon as possible, in place of one that has failed.
         """
-        self.lost = 0  # messages that the logs did not take
+        self.lost = 0  # messages that the logs, or this node's channels, did not take
         self._logs = list(logs)
         self._channels = channels
         self._node = node
@@ -76,6 +76,7 @@ class FanOut:
         self._first = 0  # the log that has its turn next
         self._own: list[deque[int]] = [deque(maxlen=OWN_MAX) for _ in logs]  # marks of batches
         self._telling = False  # since something was lost
+        self._refused = b""  # the channel of which that was told last
         self._stops = [it.watch(self._news) for it in logs]
         channels.abroad = self.publish
         channels.abroad_apart = partial(self.publish, apart=True)
@@ -250,7 +251,16 @@ class FanOut:
             elif APART in kinds:
                 self._channels.hand_out_apart(channel, payloads)
             else:
-                self._channels.put(self._channels.route(channel), payloads, unsafe)
+                self._put(channel, payloads, unsafe)
+
+    def _put(self, channel: bytes, payloads: Sequence[bytes], unsafe: Unsafe) -> None:
+        try:
+            self._channels.put(self._channels.route(channel), payloads, unsafe)
+        except LogstoreError as error:  # it keeps a history here, and not at the other node
+            self.lost += len(payloads)
+            if channel != self._refused:
+                self._refused = channel
+                log.warning("messages of channel %r at another node are lost: %s", channel, error)
 
 
 def _batches(messages: Sequence[Stamped]) -> Sequence[Sequence[Stamped]]:

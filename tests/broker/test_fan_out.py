@@ -10,9 +10,10 @@ from logstore.broker import fan_out
 from logstore.broker.channel import Channels
 from logstore.broker.fan_out import BATCH_BYTES, FROM, MESSAGE_BYTES_MAX, NAME_BYTES, FanOut
 from logstore.broker.unsafe import Unsafe
-from logstore.errors import ClusterBehind
+from logstore.errors import ClusterBehind, Failed
 from logstore.records.decode import decode
 from logstore.records.encode import encode
+from logstore.settings import ChannelRule
 
 NOTHING = Unsafe()
 
@@ -134,6 +135,34 @@ def test_records_that_others_wrote_by_mistake_do_no_harm(nodes, logs):
         it.append(encode([(b"1", None, (), 0), (None, b"news", (), 0)]))
     run(nodes)
     assert [it[2] for it in listener.got] == [b""] * len(logs)
+
+
+class Topics:
+    """None is there, and the sessions' thread can't make any."""
+
+    def names(self):
+        return []
+
+    def get(self, name):
+        return None
+
+    def create(self, name, partitions, settings):
+        raise Failed(f"{name} must be read from the cluster first: try again")
+
+
+def test_a_channel_that_keeps_a_history_at_one_node_only_holds_up_no_others(caplog):
+    """Each node has rules of its own, and they are changed at one after the other."""
+    logs = [MemoryLog("channels-0")]
+    nodes = [Node(b"a", logs), Node(b"b", logs)]
+    nodes[1].channels.keep([ChannelRule("kept.*", 3_600_000)], Topics())
+    listener = nodes[1].listen(b"news")
+    nodes[0].publish(b"news", b"1")
+    nodes[0].publish(b"kept.1", b"2", b"2")
+    nodes[0].publish(b"news", b"3")
+    run(nodes)
+    assert [it[2] for it in listener.got] == [b"1", b"3"]
+    assert nodes[1].fan_out.lost == 2
+    assert "messages of channel b'kept.1' at another node are lost: kept.1 must be" in caplog.text
 
 
 def test_what_one_has_made_the_others_are_told(nodes):
