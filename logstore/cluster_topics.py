@@ -81,6 +81,8 @@ class ClusterTopics:
         ``describe_own``: settings of this process.
         """
         self.schedules = NoSchedules()
+        # Told of a topic of which a log has failed; the next use opens another one.
+        self.failed: Callable[[Topic], object] = lambda topic: None
         self._client = client
         self._wait_for = wait_for
         self._may_wait = may_wait
@@ -203,6 +205,7 @@ class ClusterTopics:
         def failed(number: int) -> None:
             topic.forget(number)
             self._seen.doubt(name)  # its leader may have refused a record by others than these
+            self.failed(topic)
 
         partitions = Partitions(
             name, entry.partitions, self._client, self._wait_for,

@@ -179,14 +179,21 @@ class Channels:
             for name, make in needed:
                 self._histories.open(name, make=make)
 
-    def follow(self, name: bytes) -> None:
-        """Deliver a history to its subscribers from now on: its log was opened."""
+    def follow(self, name: bytes, *, anew: bool = True) -> bool:
+        """Deliver a history to its subscribers from now on; False: its log is not open.
+
+        ``anew``: it was just created, and is delivered from its start.
+        """
         with self.lock:
+            if self._histories is not None and self._histories.needs(name, make=False):
+                return False
             history = self.history(name)
             if history is not None:
-                history.rewind()
+                if anew:
+                    history.rewind()
                 self.forget_route(name)
                 self.wake(history)
+        return True
 
     # Subscriptions
 

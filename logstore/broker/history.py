@@ -63,14 +63,18 @@ class History:
     def __init__(self, name: bytes, topic: Topic, wake: Callable[["History"], None]) -> None:
         """``wake(self)``: more records are safe; from any thread."""
         self.name = name
-        self._whole = topic.partition(0)
-        self.log: Log = CommittedLog(self._whole)
+        self.topic = topic
+        self._wake = wake
+        self._open()
         self.next = self.log.safe  # what subscribers get next
         self._given = False  # whether they have got any
         self.followers: set[Callable[[], None]] = set()  # called when there is more
-        self.topic = topic
         self._told: set[str] = set()  # what was logged already
-        self._stop = self.log.watch(lambda: wake(self))
+
+    def _open(self) -> None:
+        self._whole = self.topic.partition(0)
+        self.log: Log = CommittedLog(self._whole)
+        self._stop = self.log.watch(lambda: self._wake(self))
 
     def append(self, payloads: Sequence[bytes], unsafe: Unsafe) -> None:
         """Append in one batch, if they fit; ``unsafe`` gets what must become safe.
@@ -145,6 +149,13 @@ class History:
     def is_current(self) -> bool:
         """Whether its topic still has this log, and no newer one after a failure."""
         return self.topic.at_hand(0) in (self._whole, None)
+
+    def renew(self) -> None:
+        """Continue in the topic's present log, where it was: the one before has failed."""
+        self._stop()
+        self._open()
+        self.next = min(self.next, self.log.safe)  # a cluster may have lost records
+        self._wake(self)
 
     def skip(self) -> None:
         """Pass over the records: there are no subscribers."""
@@ -258,7 +269,9 @@ class Histories:
             return None
         topic = self._topics.get(name.decode())
         if found is not None:
-            if topic is found.topic and found.is_current:
+            if topic is found.topic:
+                if not found.is_current:
+                    found.renew()
                 return found
             found.close()  # deleted, and perhaps made again
             del self._by_name[name]

@@ -41,6 +41,7 @@ from logstore.errors import ClusterUnreachable, Failed, LogstoreError
 from logstore.internals import Internals
 from logstore.log import Log
 from logstore.node.asked_keys import AskedKeys
+from logstore.node.histories import NodeHistories
 from logstore.node.roaming import JOURNAL, NodeRoaming
 from logstore.node.shared_keys import KEYS, NodeSharedKeys
 from logstore.protocols.house import House, Work
@@ -134,6 +135,7 @@ class NodeCluster:
         self.keys = NodeSharedKeys(turn, work, self._client, self._waiters, name)
         self._settings = settings
         self._name = name
+        self._histories = NodeHistories(store.channels, self.topics, self._after)
         self._fan_out: FanOut | None = None
         self._presence: Presence | None = None  # once this node has queues
         self._heard: set[str] = set()  # topics that another has announced, and are looked for
@@ -327,10 +329,7 @@ class NodeCluster:
         if self._fan_out is not None and name not in self._heard:
             self._fan_out.announce(name.encode())
         if not is_queues:
-            needed = [(name.encode(), False)]
-            self._work(
-                lambda: channels.open_histories(needed), lambda _: channels.follow(needed[0][0])
-            )
+            self._histories.came(name)
 
     # Its end
 
@@ -345,6 +344,7 @@ class NodeCluster:
         """Stop using the cluster."""
         self._closing = True
         self._stop()
+        self._histories.close()
         if self._presence is not None:
             self._presence.close()
         if self._fan_out is not None:
