@@ -40,6 +40,7 @@ from logstore.cluster_topics import ClusterTopics
 from logstore.errors import ClusterUnreachable, Failed, LogstoreError
 from logstore.internals import Internals
 from logstore.log import Log
+from logstore.node.announced import Announced
 from logstore.node.asked_keys import AskedKeys
 from logstore.node.histories import NodeHistories
 from logstore.node.roaming import JOURNAL, NodeRoaming
@@ -138,7 +139,7 @@ class NodeCluster:
         self._histories = NodeHistories(store.channels, self.topics, self._after)
         self._fan_out: FanOut | None = None
         self._presence: Presence | None = None  # once this node has queues
-        self._heard: set[str] = set()  # topics that another has announced, and are looked for
+        self._announced = Announced(self.topics, self._after)
         self._stop: Callable[[], None] = lambda: None
         self._started = self._closing = False
         self._roaming: NodeRoaming
@@ -283,7 +284,7 @@ class NodeCluster:
         logs = await asyncio.gather(*opening)
         node = self._store.directory.store_id.encode()
         self._fan_out = FanOut(
-            logs, channels, node, self._turn.soon, now_ms, self._announced, self._reopen_channels
+            logs, channels, node, self._turn.soon, now_ms, self._hear, self._reopen_channels
         )  # fmt: skip
 
         self._stop = self.topics.tell(self._topic_changed)
@@ -301,7 +302,7 @@ class NodeCluster:
 
         self.topics.begin_open(CHANNELS.name, number, opened)
 
-    def _announced(self, topic: bytes) -> None:
+    def _hear(self, topic: bytes) -> None:
         """Apply the change that another node has announced."""
         if topic == LEFT:
             self._roaming.hurry()
@@ -311,9 +312,7 @@ class NodeCluster:
             if self._presence is not None:
                 self._presence.heard(topic)
             return
-        name = topic.decode(errors="replace")
-        self._heard.add(name)
-        self.topics.begin_find(name, lambda _: self._heard.discard(name))
+        self._announced.heard(topic.decode(errors="replace"))
 
     def _topic_changed(self, change: Change) -> None:
         """Announce a changed topic to other nodes.
@@ -326,7 +325,7 @@ class NodeCluster:
             self._roaming.lanes_came(name)
         if change.event != "created" or not (is_queues or channels.keeps_history(name)):
             return
-        if self._fan_out is not None and name not in self._heard:
+        if self._fan_out is not None and name not in self._announced:
             self._fan_out.announce(name.encode())
         if not is_queues:
             self._histories.came(name)
