@@ -208,13 +208,22 @@ class AwaySeat:
         def got(found: Got | LogstoreError | None) -> None:
             if not isinstance(found, LogstoreError):
                 then(found)
-            elif isinstance(found, NotOwned | ClusterUnreachable) and isinstance(then, Retrying):
-                then.retry()
-                self._elsewhere()
+            elif isinstance(found, NotOwned | ClusterUnreachable):
+                self._get_elsewhere(then)
             else:
                 then(None)
 
         self._owner.get(self._wanted, self, channel, no_ack, got)
+
+    def _get_elsewhere(self, then: Then) -> None:
+        """Let a fetch that the owner could not answer wait for the next seat."""
+        if not isinstance(then, Retrying):
+            then(None)
+        elif self._vacated:  # that seat is there
+            then.anew()
+        else:
+            then.retry()
+            self._elsewhere()
 
     def purge(self, then: Callable[[int], None]) -> None:
         """As ``Seat.purge``; 0 if the link is closed meanwhile. Raises NotOwned."""
