@@ -11,7 +11,7 @@ from random import Random
 from typing import Final
 
 from logstore.broker.queues.away.owner import FarOwner
-from logstore.broker.queues.away.seat import AwaySeat, Sitting
+from logstore.broker.queues.away.seat import AwaySeat, Sitting, seat_at
 from logstore.broker.queues.message import Showing
 from logstore.cluster.brokers import Address
 from logstore.cluster.peer import Around, Identity, Peer
@@ -89,7 +89,7 @@ class Neighbours:
         def elsewhere() -> None:
             self._around.call_at(self._around.now() + AGAIN_S, lambda: self.tell(node))
 
-        return AwaySeat(queue, vhost, owner, clock, elsewhere)
+        return seat_at(queue, vhost, owner, clock, elsewhere)
 
     def tell(self, node: bytes) -> None:
         """What is known of it, or of what it owns, may have changed."""

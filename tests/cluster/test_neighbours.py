@@ -36,7 +36,7 @@ def nodes():
     return Nodes()
 
 
-QUEUE = SimpleNamespace(id=7, facts=SimpleNamespace(name=b"q"), gone=False)
+QUEUE = SimpleNamespace(id=7, facts=SimpleNamespace(name=b"q"), gone=False, seat=None)
 
 
 def test_a_node_that_is_reached_is_told_of_and_asked(nodes):

@@ -7,7 +7,7 @@ from queue_parts import DEADLINE_S, Channel
 from relay_kit import Joined
 from roaming_parts import RoamingNode
 
-from logstore.broker.queues.away.seat import AwaySeat
+from logstore.broker.queues.away.seat import seat_at
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.volatile.nodes import VolatileNodes
 
@@ -51,7 +51,7 @@ class VolatileNode(RoamingNode):
         owner = self.owner(node)
         if owner is None:
             return None
-        return AwaySeat(queue, vhost, owner, self.clock, lambda: None)
+        return seat_at(queue, vhost, owner, self.clock, lambda: None)
 
 
 class Pair:

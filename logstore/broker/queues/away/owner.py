@@ -61,6 +61,10 @@ class Owner(Protocol):
     def ready(self) -> bool:
         """Whether the link to the owner is open; without it every request fails."""
 
+    @property
+    def link(self) -> object:
+        """The present link; None: it is not open."""
+
     def subscribe(
         self, wanted: Wanted, noted: object, subscription: Subscription, then: Done
     ) -> FarConsumer:
@@ -143,6 +147,11 @@ class FarOwner:
     def ready(self) -> bool:
         """As Owner.ready."""
         return self._talk is not None
+
+    @property
+    def link(self) -> object:
+        """As Owner.link."""
+        return self._talk
 
     # The link, as relay.talk.Told
 

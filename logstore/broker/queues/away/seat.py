@@ -40,8 +40,28 @@ class Sitting(Protocol):
     def facts(self) -> QueueFacts: ...
     @property
     def gone(self) -> bool: ...
+    @property
+    def seat(self) -> object:
+        """Its present seat."""
+
     def wake(self) -> None:
         """As Named.wake, at its present seat."""
+
+
+def seat_at(
+    queue: Sitting,
+    vhost: bytes,
+    owner: Owner,
+    clock: Callable[[], int],
+    elsewhere: Callable[[], object],
+) -> "AwaySeat":
+    """Return the queue's seat at this owner: the present one if it can stay, so that a queue that
+    goes with its last consumer is not left by it.
+    """
+    present = queue.seat
+    if isinstance(present, AwaySeat) and present.stays_at(owner):
+        return present
+    return AwaySeat(queue, vhost, owner, clock, elsewhere)
 
 
 class AwaySeat:
@@ -69,6 +89,7 @@ class AwaySeat:
         )
         self._wanted = Wanted(vhost, of.facts.name, of.id)
         self._owner = owner
+        self._link = owner.link
         self._clock = clock
         self._elsewhere = elsewhere
         self._consumers: dict[Subscription, FarConsumer] = {}
@@ -79,6 +100,11 @@ class AwaySeat:
 
     def __repr__(self) -> str:
         return f"<AwaySeat {self._wanted.queue!r} {self._wanted.number}>"
+
+    def stays_at(self, owner: Owner) -> bool:
+        """Whether it still is a seat at this owner: over the same link, with all its consumers."""
+        same = owner is self._owner and owner.link is self._link
+        return same and all(it.attached or it.over for it in self._consumers.values())
 
     # What there is
 

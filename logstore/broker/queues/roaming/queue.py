@@ -123,9 +123,10 @@ class RoamingQueue:
         return f"<RoamingQueue {self.facts.name!r} {self.id}>"
 
     def sit(self, seat: Seat) -> None:
-        """Move the queue with its consumers to this seat."""
+        """Move the queue with its consumers to this seat, unless it is there; getters try again."""
         before, self.seat = self.seat, seat
-        for it in before.vacate():
+        moving = () if seat is before else before.vacate()
+        for it in moving:
             try:
                 seat.subscribe(it)
             except LogstoreError:  # another has it for itself there

@@ -6,7 +6,7 @@ from relay_kit import FarChannel, FarClient, Joined
 from roaming_parts import PARTITIONS, Common, RoamingNode
 from storage_kit import Opened
 
-from logstore.broker.queues.away.seat import LOOK_AGAIN_MS, AwaySeat
+from logstore.broker.queues.away.seat import LOOK_AGAIN_MS, seat_at
 from logstore.broker.queues.journaling import RETRY_MS
 from logstore.errors import ClusterUnreachable, NotOwned
 
@@ -22,7 +22,7 @@ class Elsewhere:
         joined = self.joined
         if joined is None:
             return None
-        return AwaySeat(
+        return seat_at(
             queue, b"/", joined.owner, joined.asker.clock, lambda: self.asked.append(queue)
         )
 
@@ -225,10 +225,23 @@ def goes_away(both):
     both.moved()
 
 
+def goes_and_comes(both):
+    both.a.lose_all()
+    both.joined.door.leave(lambda _: True)
+    both.run()
+    both.a.own_all()
+    both.moved()
+
+
 @pytest.mark.parametrize("verdict", ["ack", "requeue", "reject"])
 @pytest.mark.parametrize(
     ("first", "then", "again"),
-    [(None, Both.moved, False), (None, goes_home, True), (goes_home, goes_away, True)],
+    [
+        (None, Both.moved, False),
+        (None, goes_and_comes, True),
+        (None, goes_home, True),
+        (goes_home, goes_away, True),
+    ],
 )
 def test_a_client_without_room_goes_on_at_the_next_seat(both, first, then, again, verdict):
     """What it settles is of the seat before, and yet it has room by that."""
@@ -245,6 +258,33 @@ def test_a_client_without_room_goes_on_at_the_next_seat(both, first, then, again
     both.run()
     found = sorted(it.bodies[1] for it in clients)
     assert found == ([b"1", b"2"] if again or verdict == "requeue" else [b"3", b"4"])
+
+
+def test_a_queue_stays_for_a_consumer_of_a_node_that_looks_for_its_owner_again(both):
+    """As it does each time the owner loses another partition."""
+    there, here = both.declare(auto_delete=True)
+    client = subscribed(both, here)
+    both.moved()
+    assert (there.gone, client.is_cancelled) == (False, False)
+    both.publish(b"1")
+    assert client.bodies == [b"1"]
+    here.unsubscribe(client)
+    both.run()
+    assert there.gone
+
+
+def test_who_fetches_from_an_owner_before_is_answered_by_the_present_one(both):
+    """Though that was found before the other one has said that it is none."""
+    _, here = both.declare()
+    both.publish(b"1")
+    both.a.lose_all()
+    found = []
+    here.get(FarChannel(), True, found.append)
+    both.joined.send()
+    both.a.run()
+    both.b.own_all()
+    both.run()
+    assert [it.delivery.body for it in found] == [b"1"]
 
 
 def test_an_owner_that_is_none_yet_is_looked_for_again(both):
