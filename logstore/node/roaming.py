@@ -259,7 +259,7 @@ class NodeRoaming:
             self._standings.pop(number).close()
             assert self._door is not None
             self.roamers.leave(number)
-            self._door.leave(lambda queue: self.roamers.partition_of(queue.id) == number)
+            self._door.leave(partial(self.roamers.is_of, number))
             self.roamers.lose(number, told=told)
             its.close()
 

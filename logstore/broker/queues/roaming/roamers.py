@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from logstore.broker.policies import Policy
 from logstore.broker.queues.holding import Holding
 from logstore.broker.queues.limits import QueueFacts
+from logstore.broker.queues.named import Named
 from logstore.broker.queues.queue import Home
 from logstore.broker.queues.refusals import NotAmongNodes
 from logstore.broker.queues.roaming.nowhere import Nowhere
@@ -91,6 +92,10 @@ class Roamers:
     def partition_of(self, queue: int) -> int:
         """Return the partition of the journal for this queue number."""
         return queue % self._partitions
+
+    def is_of(self, number: int, queue: Named) -> bool:
+        """Return whether it is a roaming queue, and of this partition."""
+        return queue in self._homes and self.partition_of(queue.id) == number
 
     def make(
         self, number: int, facts: QueueFacts, home: Home, policy: Policy | None
