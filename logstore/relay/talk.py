@@ -34,7 +34,6 @@ ANSWER_S: Final = 4.0
 # has asked itself, every second, and when that was answered.
 PROVE_S: Final = 1.0
 FRESH_S: Final = PING_S + ANSWER_S - 1
-OWED_MAX: Final = 16  # answers to that: the asker gives the link up before
 WHY_BYTES_MAX: Final = 500
 OUT_BYTES_MAX: Final = 1 << 20  # to be sent: whoever can wait waits then
 
@@ -117,7 +116,7 @@ class Talk:
         self._pings: deque[float] = deque()  # when each was said that is not answered
         self._ping_at = 0.0  # when the next one is due, of an asker
         self._vouch = vouch
-        self._owed = 0  # answers
+        self._owed = 0  # answers: as many as it was asked, or the next ones count for earlier ones
         self.phase = Phase.HELLO
         if to is not None:
             self._asked = proof.hello(me, to, nonce)
@@ -186,7 +185,7 @@ class Talk:
     def _take(self, message: Message) -> None:
         if self.phase is Phase.OPEN:
             if isinstance(message, Ping):
-                self._owed = min(self._owed + 1, OWED_MAX)
+                self._owed += 1
                 self._pong()
             elif isinstance(message, End):
                 self._ended(message)

@@ -330,3 +330,19 @@ def test_an_owner_that_is_not_sure_of_what_it_owns_does_not_answer():
     assert [type(read(it)) for it in frames(pongs)] == [Pong] * len(pair.asked)
     pair.asked[1]()
     assert pair.owner.outgoing() == []
+
+
+def test_an_asker_is_fresh_again_however_long_its_owner_was_not_sure():
+    pair = Pair().run()
+    pair.sure = False
+    for number in range(1, 31):
+        pair.now += PROVE_S
+        pair.steady += PROVE_S
+        pair.asker.look()
+        pair.owner.put(Ask(number, 1, b""))
+        pair.run()
+    assert not pair.asker.fresh
+    pair.sure = True
+    pair.asked[-1]()
+    pair.run()
+    assert pair.asker.fresh
