@@ -36,7 +36,13 @@ from logstore.broker.queues.message import Delivery, Showing
 from logstore.broker.queues.subscription import Channel, Got, Subscription
 from logstore.broker.queues.tables import table_of
 from logstore.broker.queues.unacked import Delivered
-from logstore.errors import BrokenProtocol, ClusterUnreachable, Failed, LogstoreError, NotOwned
+from logstore.errors import (
+    BrokenProtocol,
+    ClusterBehind,
+    ClusterUnreachable,
+    LogstoreError,
+    NotOwned,
+)
 from logstore.relay import messages
 from logstore.relay.messages import Message
 from logstore.relay.talk import Talk
@@ -222,7 +228,7 @@ class FarOwner:
         if talk is None:
             then(ClusterUnreachable("there is no link to the node that owns the queue now"))
         elif len(self._asked) >= ASKS_MAX:
-            then(Failed(f"{talk.peer} has {ASKS_MAX} questions to answer: try again later"))
+            then(ClusterBehind(f"{talk.peer} has {ASKS_MAX} questions to answer: try again"))
         else:
             self._asked[id] = _Asked(wanted, then)
             self._tell_verdicts(talk)  # what was settled before is so for what is asked

@@ -22,7 +22,7 @@ from logstore.broker.queues.refusals import NotAmongNodes
 from logstore.broker.queues.roaming.seat import Retrying
 from logstore.broker.queues.subscription import Channel, Got, Subscription
 from logstore.broker.queues.unacked import Delivered
-from logstore.errors import ClusterUnreachable, LogstoreError, NotOwned
+from logstore.errors import ClusterBehind, ClusterUnreachable, LogstoreError, NotOwned
 from logstore.log import Log
 from logstore.relay.messages import Counts
 
@@ -80,8 +80,8 @@ class AwaySeat:
         clock: Callable[[], int],
         elsewhere: Callable[[], object],
     ) -> None:
-        """``clock``: ms. ``elsewhere`` is called if the owner denies it, to find the new owner
-        later.
+        """``clock``: ms. ``elsewhere`` is called if the owner denies it or is asked too much, to
+        find the owner later.
         """
         self._of = of
         self.not_in_transactions = NotAmongNodes(
@@ -205,7 +205,7 @@ class AwaySeat:
         subscription = consumer.subscription
         if self._consumers.get(subscription) is not consumer:
             return
-        if isinstance(error, NotOwned):
+        if isinstance(error, NotOwned | ClusterBehind):
             self._elsewhere()
         elif not isinstance(error, ClusterUnreachable):  # otherwise it waits for another link
             del self._consumers[subscription]
@@ -234,7 +234,7 @@ class AwaySeat:
         def got(found: Got | LogstoreError | None) -> None:
             if not isinstance(found, LogstoreError):
                 then(found)
-            elif isinstance(found, NotOwned | ClusterUnreachable):
+            elif isinstance(found, NotOwned | ClusterUnreachable | ClusterBehind):
                 self._get_elsewhere(then)
             else:
                 then(None)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
 
 LOST_S: Final = 6.0  # that a node's queues stay without a link: as long as its silence is borne
+AGAIN_S: Final = 1.0  # until a node is asked again that has refused to say what it has
 LEAVING_MAX: Final = 100  # queues that go in one turn
 
 log: Final = logging.getLogger("logstore.queues")
@@ -181,11 +182,16 @@ class _OfNode:
         elif self._is_lost:
             self._is_lost = False
             self._lost += 1
-        if owner is not None and not self._asking:
-            self._asking = True
-            owner.ask(TABLE, ANEW, self._told)
+        self._ask()
         for queue, entry in list(self._shown.items()):
             queue.sit(self._seat(queue, entry))
+
+    def _ask(self) -> None:
+        """Ask the node for all its queues, unless it is being asked."""
+        owner = self._of.reached.owner(self._node)
+        if owner is not None and not self._asking and not self._gone:
+            self._asking = True
+            owner.ask(TABLE, ANEW, self._told)
 
     def _late(self, lost: int) -> None:
         if self._is_lost and lost == self._lost:
@@ -202,8 +208,12 @@ class _OfNode:
 
     def _told(self, found: bytes | LogstoreError) -> None:
         self._asking = False
-        if self._gone or isinstance(found, LogstoreError):
-            return  # a new link starts with the whole table
+        if self._gone:
+            return
+        if isinstance(found, LogstoreError):
+            if self._of.reached.owner(self._node) is not None:  # else a new link starts with all
+                self._of.around.after(AGAIN_S, self._ask)
+            return
         self._of.showing = True
         try:
             self._take(found)

@@ -9,7 +9,7 @@ from logstore.broker.queues.message import Message
 from logstore.broker.queues.refusals import ExclusiveUse, NotOfType
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.routing.refusals import NoQueue
-from logstore.errors import ClusterUnreachable, Failed, NotOwned
+from logstore.errors import ClusterBehind, ClusterUnreachable, NotOwned
 from logstore.relay import messages
 from logstore.relay.talk import FRESH_S
 
@@ -369,7 +369,7 @@ def test_an_owner_is_not_asked_without_end(joined, monkeypatch):
     told = []
     for _ in range(3):
         joined.owner.purge(joined.wanted(), told.append)
-    assert [type(it) for it in told] == [Failed]
+    assert [type(it) for it in told] == [ClusterBehind]
     joined.run()
     assert told[1:] == [0, 0]
 

@@ -287,6 +287,26 @@ def test_who_fetches_from_an_owner_before_is_answered_by_the_present_one(both):
     assert [it.delivery.body for it in found] == [b"1"]
 
 
+def test_of_many_who_come_at_once_none_is_turned_away(both, monkeypatch):
+    """As when a link comes again: an owner is asked so much at a time, and no more."""
+    monkeypatch.setattr("logstore.broker.queues.away.owner.ASKS_MAX", 1)
+    queues, clients, got = [both.declare(name)[1] for name in (b"q", b"r")], [], []
+    for it in queues:
+        clients.append(FarClient())
+        it.subscribe(clients[-1])
+    queues[1].get(FarChannel(), True, got.append)
+    assert [it.is_cancelled for it in clients] == [False, False]
+    assert (both.elsewhere.asked, got) == ([queues[1]] * 2, [])
+    both.run()
+    both.moved()
+    both.run()
+    both.moved()
+    assert got == [None]
+    both.a.publish(b"r", b"1")
+    both.run()
+    assert clients[1].bodies == [b"1"]
+
+
 def test_an_owner_that_is_none_yet_is_looked_for_again(both):
     both.a.lose_all()
     _, here = both.declare()

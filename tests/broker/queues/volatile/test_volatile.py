@@ -195,6 +195,19 @@ def test_a_link_that_comes_again_says_all_anew(pair):
     assert pair.bodies(pair.a, b"stays") == [b"1"]
 
 
+def test_a_node_that_could_not_be_asked_for_its_queues_is_asked_again(pair, monkeypatch):
+    pair.cut(pair.b)
+    pair.b.timers.clear()
+    monkeypatch.setattr("logstore.broker.queues.away.owner.ASKS_MAX", 0)
+    pair.connect(pair.b)
+    monkeypatch.undo()
+    pair.declare(pair.a, b"q")
+    assert routed(pair.b, b"q") == []
+    pair.b.late()
+    pair.run()
+    assert routed(pair.b, b"q") == [b"q"]
+
+
 def test_one_that_is_deleted_while_all_is_said_anew_is_gone(pair):
     pair.declare(pair.a, b"goes")
     pair.cut(pair.b)
