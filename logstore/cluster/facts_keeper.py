@@ -414,9 +414,16 @@ class FactsKeeper:
             if offset == NOT_KNOWN:
                 if self._asked is not sent:
                     self._asked = sent
-                    self._follower.read_to_end(lambda error: self._is_read(sent))
+                    self._follower.read_to_end(partial(self._read_to_end, sent))
             elif offset < self._follower.at:
                 self._is_read(sent)
+
+    def _read_to_end(self, sent: _Sent, error: LogstoreError | None) -> None:
+        if error is None:
+            self._is_read(sent)
+        elif self._asked is sent:  # where it ends is not known: ask again
+            self._asked = None
+            self._soon(self._looked)
 
     def _is_read(self, sent: _Sent) -> None:
         if self._sent is sent and self._follower.failure is None:

@@ -509,6 +509,26 @@ def test_a_batch_that_was_compacted_before_it_was_read_is_read_back(nodes, known
     assert (keeping.done, keeping.error) == (True, None)
 
 
+def test_a_batch_is_not_taken_for_read_where_nobody_tells_the_end(nodes, monkeypatch):
+    """It would be kept, although another node was first to make one of its name."""
+    nodes.b.queues.change([queue(20)])
+    nodes.b.turn()
+    asked = []
+    nodes.a.follower._ask_end = asked.append
+    monkeypatch.setattr(nodes.log, "offset_of", lambda mark: NOT_KNOWN)
+    with monkeypatch.context() as slow:  # what is acknowledged arrives later
+        slow.setattr(nodes.a.follower, "_read", lambda: False)
+        keeping = nodes.a.queues.change([queue(10, auto_delete=True)])
+        settle(nodes.a)
+        asked.pop()(LogFailed("no answer"))
+        settle(nodes.a)
+        assert not keeping.done
+    asked.pop()((nodes.log.end, -1))
+    nodes.a.follower._news()
+    settle(nodes.a)
+    assert isinstance(keeping.error, Refused)
+
+
 # Several, at random
 
 
