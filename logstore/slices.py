@@ -131,8 +131,10 @@ class Slices:
     def _slice(self) -> None:
         """The turn's one."""
         work = self._due[0]
-        self._run(work, UNITS, monotonic() + SLICE_S)
-        self._due.popleft()
-        if self._due:
-            assert self._soon is not None
-            self._soon(self._slice)
+        try:
+            self._run(work, UNITS, monotonic() + SLICE_S)
+        finally:  # also where whoever is told has a bug: the others go on
+            self._due.popleft()
+            if self._due:
+                assert self._soon is not None
+                self._soon(self._slice)

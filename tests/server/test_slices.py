@@ -1,5 +1,6 @@
 """Long work in the sessions' thread, a slice a turn."""
 
+import pytest
 from turns_by_hand import Turns
 
 from logstore.errors import Failed, LogstoreError
@@ -50,6 +51,22 @@ def test_many_share_the_slices_and_each_goes_on(monkeypatch):
         assert sum(map(len, works)) - before <= UNITS
         before = sum(map(len, works))
     assert results == list(range(50))
+
+
+def test_others_go_on_although_one_that_is_told_has_a_bug():
+    turns, results = Turns(), []
+    slices = Slices(turns.soon)
+
+    def told(result):
+        raise ValueError(result)
+
+    for done in (told, results.append):
+        slices.begin(counting([], AT_ONCE + 1, "done"), done)
+    with pytest.raises(ValueError, match="done"):
+        turns.over()
+    while turns.left:
+        turns.over()
+    assert results == ["done"]
 
 
 def test_a_slice_ends_by_the_clock_where_units_are_longer_than_expected(monkeypatch):
