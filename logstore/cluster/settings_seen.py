@@ -26,6 +26,7 @@ class SettingsSeen:
         self._changed = changed
         self._told: dict[str, Sequence[Told]] = {}
         self._doubted: set[str] = set()
+        self._looking: list[set[str]] = []  # names that are asked for, of each request
         self._over = False
         self._look_later()
 
@@ -47,12 +48,15 @@ class SettingsSeen:
 
     def look(self, names: Sequence[str], then: Callable[[], object], *, news: bool = True) -> None:
         """Request the settings of these now; ``news``: the caller did not alter them."""
+        wanted = set(names)
+        self._looking.append(wanted)
 
         def answered(found: Mapping[str, Sequence[Told] | LogstoreError] | LogstoreError) -> None:
+            self._looking = [it for it in self._looking if it is not wanted]
             # Where nothing is told, what is known stays: brokers know the rules themselves.
             if not isinstance(found, LogstoreError):
                 for name, told in found.items():
-                    if not isinstance(told, LogstoreError):
+                    if name in wanted and not isinstance(told, LogstoreError):
                         self._take(name, sorted(told), news)
             then()
 
@@ -84,6 +88,8 @@ class SettingsSeen:
         for name in names:
             self._told.pop(name, None)
             self._doubted.discard(name)
+            for wanted in self._looking:
+                wanted.discard(name)
 
     def close(self) -> None:
         """Send no more requests."""

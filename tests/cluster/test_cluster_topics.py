@@ -226,6 +226,21 @@ def test_nothing_is_remembered_of_topics_that_are_gone(node, topics, seconds):
     assert (brokers.view.topics, brokers.view.missing) == ({}, set())
 
 
+@pytest.mark.parametrize("used", [True, False])
+def test_settings_that_are_told_of_a_topic_after_its_end_are_not_kept(node, topics, used):
+    """They would be asked for again and again, and be taken for those of the next of its name."""
+    topic = topics.create("a", 1, {"max.message.bytes": "5000"})
+    if used:
+        topic.partition(0)
+    node.held = True
+    topics._seen.look(["a"], lambda: None)
+    node.run()
+    node.client.catalogue.deleted("a")
+    node.held = False
+    node.pass_time(1)
+    assert topics._seen._told == {}
+
+
 def test_a_log_that_has_failed_is_opened_anew(node, topics):
     topic = topics.create("a", 1, {})
     log = topic.partition(0)
