@@ -39,7 +39,7 @@ class Asking:
         """
         number = _NUMBER.pack(next(self._numbers))
         owner.ask(DO, number + content, then)
-        return lambda: owner.ask(GIVE_UP, number, lambda _: None)
+        return lambda: owner.ask(GIVE_UP, number, lambda _: None, ends=True)
 
 
 class AskedKeys:

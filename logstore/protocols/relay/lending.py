@@ -25,7 +25,7 @@ from logstore.slices import Steps
 
 CONSUMERS_MAX: Final = 65_536  # of one node
 OUT_MAX: Final = 1 << 20  # messages that one node has, of all queues; then it is given no more
-ASKS_MAX: Final = 10_000  # unanswered requests; the other side observes the limit
+ASKS_MAX: Final = 20_000  # unanswered requests; the other side observes the limit
 LENT_BYTES: Final = 2048  # cost of a consumer
 OUT_BYTES: Final = 32  # usual maximum cost of an unsettled message
 ASK_BYTES: Final = 512

@@ -48,7 +48,7 @@ from logstore.relay.messages import Message
 from logstore.relay.talk import Talk
 from logstore.relay.wire import RUN_MAX, RUNS_MAX, Run
 
-ASKS_MAX: Final = 10_000  # that have no answer yet
+ASKS_MAX: Final = 10_000  # that have no answer yet; as many again may end some of these
 LOOK_MAX: Final = 1000  # messages that are given to clients in a turn
 
 Group = Delivered[Any, Any]
@@ -102,8 +102,11 @@ class Owner(Protocol):
     def look(self, wanted: Wanted, then: TakeCounts) -> None:
         """Ask for the state of the queue."""
 
-    def ask(self, kind: int, content: bytes, then: TakeContent) -> None:
-        """Ask a question of another kind, which owner and asker agree on."""
+    def ask(self, kind: int, content: bytes, then: TakeContent, *, ends: bool = False) -> None:
+        """Ask a question of another kind, which owner and asker agree on.
+
+        ``ends``: it ends a question that has no answer yet, so there is always room for it.
+        """
 
 
 class _Asked(NamedTuple):
@@ -222,12 +225,18 @@ class FarOwner:
     # Asking
 
     def _ask(
-        self, id: int, question: Message, wanted: type[Message], then: Callable[[Any], None]
+        self,
+        id: int,
+        question: Message,
+        wanted: type[Message],
+        then: Callable[[Any], None],
+        *,
+        ends: bool = False,
     ) -> None:
         talk = self._talk
         if talk is None:
             then(ClusterUnreachable("there is no link to the node that owns the queue now"))
-        elif len(self._asked) >= ASKS_MAX:
+        elif len(self._asked) >= (2 * ASKS_MAX if ends else ASKS_MAX):
             then(ClusterBehind(f"{talk.peer} has {ASKS_MAX} questions to answer: try again"))
         else:
             self._asked[id] = _Asked(wanted, then)
@@ -283,14 +292,14 @@ class FarOwner:
         id = next(self._ids)
         self._ask(id, messages.Look(id, *wanted), messages.Counts, then)
 
-    def ask(self, kind: int, content: bytes, then: TakeContent) -> None:
+    def ask(self, kind: int, content: bytes, then: TakeContent, *, ends: bool = False) -> None:
         """As Owner.ask."""
         id = next(self._ids)
 
         def answered(answer: messages.Answer | LogstoreError) -> None:
             then(answer if isinstance(answer, LogstoreError) else bytes(answer.content))
 
-        self._ask(id, messages.Ask(id, kind, content), messages.Answer, answered)
+        self._ask(id, messages.Ask(id, kind, content), messages.Answer, answered, ends=ends)
 
     # Consumers
 

@@ -374,6 +374,28 @@ def test_an_owner_is_not_asked_without_end(joined, monkeypatch):
     assert told[1:] == [0, 0]
 
 
+def test_there_is_always_room_to_give_questions_up(shared, monkeypatch):
+    """An element that nobody waits for any more would be taken out of a list."""
+    monkeypatch.setattr("logstore.broker.queues.away.owner.ASKS_MAX", 2)
+    waiting = []
+
+    def give_up(asker, content, then):
+        waiting.pop(0)(b"given up")
+        then(b"")
+
+    joined = Joined(shared, asked={1: lambda _, __, then: waiting.append(then), 2: give_up})
+    joined.connect()
+    told = []
+    for _ in range(3):
+        joined.owner.ask(1, b"", told.append)
+    for _ in range(2):
+        joined.owner.ask(2, b"", lambda _: None, ends=True)
+    joined.run()
+    assert [type(it) for it in told[:1]] == [ClusterBehind]
+    assert told[1:] == [b"given up", b"given up"]
+    joined.cut()
+
+
 # Fetching, and the rest
 
 
