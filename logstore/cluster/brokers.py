@@ -98,6 +98,7 @@ class Brokers:
         self._client_id = client_id
         self._lines: dict[tuple[Address, Use], _Line] = {}
         self._wanted: set[str] = set()
+        self._always: set[str] = set()  # of these
         self._told: dict[object, Callable[[], object]] = {}
         self._asking = self._again = False
         self._looked_at = float("-inf")
@@ -221,16 +222,19 @@ class Brokers:
 
         return stop
 
-    def want(self, topic: str) -> None:
-        """Include this topic in refreshes from now on."""
+    def want(self, topic: str, *, always: bool = False) -> None:
+        """Include this topic in refreshes from now on; ``always``: whatever other users do."""
+        if always:
+            self._always.add(topic)
         if topic not in self._wanted:
             self._wanted.add(topic)
             self.refresh()
 
     def unwant(self, topic: str) -> None:
         """Exclude this topic from refreshes, and forget it: what is known would become outdated."""
-        self._wanted.discard(topic)
-        self.view.forget(topic)
+        if topic not in self._always:
+            self._wanted.discard(topic)
+            self.view.forget(topic)
 
     def refresh(self) -> None:
         """Refresh the view soon, because a caller has found it wrong."""

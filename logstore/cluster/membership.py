@@ -82,7 +82,7 @@ class Membership:
         self._member: GroupMember | ClassicMember | None = None
         self._failure: LogstoreError | None = None
         self._over = False
-        brokers.want(topic)
+        brokers.want(topic, always=True)
         self._look()
 
     @property

@@ -130,7 +130,7 @@ class Owners:
         self._changed = changed
         self._followed: list[_Followed] = []
         self._stop = client.brokers.watch(self._look)
-        client.brokers.want(topic)
+        client.brokers.want(topic, always=True)
         self._look()
 
     def _look(self) -> None:

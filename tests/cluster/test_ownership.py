@@ -43,6 +43,17 @@ def test_every_node_knows_who_owns_what_and_since_when():
     assert 1000 <= nodes[0].client.now() - word.since_ms / 1000 + 1000 <= 1001.5
 
 
+def test_who_owns_what_is_known_where_another_user_of_the_topic_is_done_with_it():
+    """As whoever looks at its records in a browser."""
+    nodes = some_nodes(2)
+    pass_time(nodes)
+    nodes[0].client.brokers.unwant(TOPIC)
+    nodes[0].client.log("other")  # so that it looks anew at who leads what
+    nodes[1].group.say(0)
+    pass_time(nodes)
+    assert owner(nodes[0]) == "1"
+
+
 def test_what_is_given_up_is_done_first_and_then_the_groups():
     nodes = some_nodes(2)
     first, second = nodes
