@@ -109,7 +109,8 @@ def get(channel: AmqpChannel, method: methods.BasicGet) -> None:
         channel.of.put(content_frames(channel.number, found, it.properties, it.body, room))
 
     def take(got: Got | None) -> None:
-        if channel.gone:  # it has ended while it waited, after all that it had has gone back
+        # It may have ended while it waited, after all that it had has gone back.
+        if channel.gone or channel.closing:
             release(channel.unacked.drain())
         else:
             channel.go_on(held_by, lambda: answer(got))

@@ -21,12 +21,29 @@ from logstore import open_queues
 from logstore.amqp import frames, methods, properties
 from logstore.amqp.frames import method_frame
 from logstore.amqp.properties import Properties
+from logstore.amqp.replies import PRECONDITION_FAILED, Refusal
 from logstore.broker.queues.settling import BODIES_BYTES_MAX
 from logstore.broker.topics import Space
 from logstore.errors import Failed, StorageFull
 from logstore.protocols.amqp.channel import CHANNEL_BYTES, WORK_AT_ONCE
 from logstore.protocols.rabbit_alarm import free_bytes
 from logstore.records.decode import decode as records_of
+
+
+def test_what_is_fetched_for_a_channel_that_was_closed_meanwhile_goes_back(door, peer, monkeypatch):
+    peer.ask(declare())
+    peer.publish(b"x")
+    door.run()
+    queue, asked = door.node.queues.vhosts[b"/"].queue(b"q"), []
+    monkeypatch.setattr(queue, "get", lambda *given: asked.append(given))
+    peer.send(get())
+    [channel] = peer.session.channels.values()
+    channel.end_by_itself(Refusal(PRECONDITION_FAILED, "it has lost a consumer"))
+    monkeypatch.undo()
+    queue.get(*asked[0])
+    door.run()
+    assert (queue.ready, queue.out) == (1, 0)
+
 
 # Declaring
 
