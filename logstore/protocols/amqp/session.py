@@ -474,6 +474,8 @@ class AmqpSession:
                 f"guide to learn more",
             )
             self.later(lambda: channel.end_by_itself(refusal))
+        if channel.limit:  # the messages that the consumer had may have gone back
+            channel.wake_queues()
         self.link.wake()
 
     def publish(

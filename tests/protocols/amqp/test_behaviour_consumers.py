@@ -278,6 +278,19 @@ def test_t33_a_timeout_returns_the_messages_and_cancels_the_consumer(door, peer,
     assert peer.ask(declare(passive=True)).consumer_count == 0
 
 
+def test_t33_a_timeout_makes_room_for_the_channels_other_consumers(door, peer):
+    numbered(peer, 1, consumer_timeout=5000)
+    numbered(peer, 1, queue="r")
+    peer.send(methods.BasicQos(0, 1, True), consume())
+    door.run()
+    peer.send(consume("r", "d"))
+    door.run()
+    assert [it[0] for it in deliveries(peer)] == ["c"]
+    door.node.later(5001)
+    door.run()
+    assert [it[0] for it in deliveries(peer)] == ["d"]
+
+
 def test_t33_a_client_that_cannot_be_told_otherwise_loses_its_channel(door):
     deaf = door.open(capabilities={})
     numbered(deaf, 1, consumer_timeout=5000)
