@@ -98,7 +98,8 @@ class _Partition:
         before, self.place = self.place, place
         if event is Event.TURN:
             its = self._its
-            self.takeover = Takeover(self, its.node, its.address, its.new_state(self.number))
+            state = its.new_state(self.number)
+            self.takeover = Takeover(self, its.node, its.address, state, its.group.joined_at)
         elif event is Event.WON:
             self._won_at = self.now()
         elif event is Event.LOST:

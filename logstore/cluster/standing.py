@@ -49,7 +49,7 @@ class Standing:
         self._group = group
         self._clock = clock
         self._soon = soon
-        self._proved_at = group.joined_at
+        self._proved_at = takeover.joined_at  # the claim came later
         self._asked_at = 0.0
         self._mark: int | None = None  # of the beat that is under way
         self._waiting: dict[Callable[[], object], None] = {}

@@ -80,13 +80,18 @@ class Around(Protocol):
 class Takeover:
     """The takeover of one partition. Used in one thread."""
 
-    def __init__(self, around: Around, node: str, address: str, state: State) -> None:
-        """``node``, ``address``: of this process, as others know them."""
+    def __init__(
+        self, around: Around, node: str, address: str, state: State, joined_at: float = 0.0
+    ) -> None:
+        """``node``, ``address``: of this process, as others know them. ``joined_at``: when it had
+        joined the group, as ``standing.Group`` says.
+        """
         self.stage = Stage.NAMING
         self.failure: LogstoreError | None = None
         self.claims = Claims()
         self.claim: Claim | None = None  # of this takeover, once it was read
         self.log: Log | None = None
+        self.joined_at = joined_at
         self._around = around
         self._node = node
         self._address = address

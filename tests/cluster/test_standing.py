@@ -17,10 +17,11 @@ class Owned:
         self.node.group.say(0)
         self.node.group.joined_at = self.node.group.heard_at = self.seconds
         pass_time(self.nodes)
-        client = self.node.client
-        self.it = Standing(
-            self.node.owns.served(0), self.node.group, lambda: self.seconds, client.soon
-        )
+        self.it = self.standing()
+
+    def standing(self):
+        soon = self.node.client.soon
+        return Standing(self.node.owns.served(0), self.node.group, lambda: self.seconds, soon)
 
     def ask(self):
         self.it.ask(self.tell)
@@ -93,6 +94,19 @@ def test_a_group_that_had_given_it_up_proves_nothing_when_it_is_joined_anew(owne
     pass_time(owned.nodes)
     owned.seconds += ASKED_S
     assert owned.it.sure
+
+
+def test_a_node_that_was_removed_before_it_serves_what_it_took_over_asks_first(owned):
+    """Its queues may have to be read first, and it may be frozen meanwhile."""
+    owned.seconds += HEARD_S
+    owned.node.group.joined_at = owned.node.group.heard_at = owned.seconds
+    owned.it.close()
+    owned.seconds += ASKED_S
+    it = owned.standing()
+    assert not it.sure
+    it.ask(owned.tell)
+    pass_time(owned.nodes)
+    assert (owned.told, it.sure) == (1, True)
 
 
 def test_what_is_not_owned_any_more_is_not_told_of(owned):
