@@ -11,7 +11,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from logstore.broker.queues.away.owner import Owner
-from logstore.errors import BrokenProtocol, Failed, LogstoreError
+from logstore.errors import BrokenProtocol, Failed, LogstoreError, NotOwned
 from logstore.protocols.house import House
 from logstore.protocols.relay.door import Answered, Asked, Asker
 
@@ -23,6 +23,9 @@ DO: Final = 16  # kinds of questions of the link: number, and what ``resp/relayi
 GIVE_UP: Final = 17  # its number
 _NUMBER: Final = Struct(">Q")
 BYTES_MAX: Final = 64 << 20  # of one node, in questions without an answer
+# Commands that wait for an answer of one node, some of them without limit: a link takes 10,000
+# questions, and consumers of queues have to ask, too.
+ASKED_MAX: Final = 8_000
 
 Then = Callable[[bytes | LogstoreError], None]
 
@@ -32,13 +35,25 @@ class Asking:
 
     def __init__(self) -> None:
         self._numbers = count(1)
+        self._asked: Counter[Owner] = Counter()  # without an answer
 
     def ask(self, owner: Owner, content: bytes, then: Then) -> Callable[[], object]:
         """Ask the owner; ``then`` is called with the answer. Returns a call that gives the question
         up.
         """
+        if self._asked[owner] >= ASKED_MAX:
+            then(NotOwned(f"{ASKED_MAX} commands wait for the node that serves it: try again"))
+            return lambda: None
         number = _NUMBER.pack(next(self._numbers))
-        owner.ask(DO, number + content, then)
+        self._asked[owner] += 1
+
+        def answered(answer: bytes | LogstoreError) -> None:
+            self._asked[owner] -= 1
+            if not self._asked[owner]:
+                del self._asked[owner]
+            then(answer)
+
+        owner.ask(DO, number + content, answered)
         return lambda: owner.ask(GIVE_UP, number, lambda _: None, ends=True)
 
 

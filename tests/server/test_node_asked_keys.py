@@ -73,6 +73,20 @@ def test_what_is_given_up_is_not_done(linked):
     assert peer.ask("LLEN", "b") == b":1\r\n"
 
 
+def test_commands_that_wait_leave_room_for_what_else_a_node_is_asked(linked, monkeypatch):
+    """Or nobody could consume from its queues while thousands of clients wait for keys."""
+    monkeypatch.setattr(asked_keys, "ASKED_MAX", 2)
+    asking, got = Asking(), []
+    give_up = [asking.ask(linked, content("BLPOP", "a", "0"), got.append) for _ in range(3)]
+    assert [str(it) for it in got] == ["2 commands wait for the node that serves it: try again"]
+    assert len(linked.door.everyone) == 2
+    for it in give_up:
+        it()
+    asking.ask(linked, content("GET", "a"), got.append)
+    assert got[-1] == b"$-1\r\n"
+    assert not asking._asked
+
+
 def test_nothing_is_done_for_a_node_whose_link_has_ended(linked):
     got = []
     Asking().ask(linked, content("BLPOP", "a", "0"), got.append)
