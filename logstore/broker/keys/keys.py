@@ -136,9 +136,10 @@ class Keys:
             Keyspace(number, clock, self.levels, self._begun) for number in range(DATABASES)
         ]
         self.eviction = Eviction(self.databases, clock, self.chance)
+        open_log = logs.open if apart is None else self._not_served
         self.journals = [
             Journal(
-                it.number, it, partial(logs.open, it.number), around.soon, around.work,
+                it.number, it, partial(open_log, it.number), around.soon, around.work,
                 self._is_lost, self._opened, apart,
             )
             for it in self.databases
@@ -269,6 +270,10 @@ class Keys:
         journal.halved, journal.appended_bytes = log.give_up, log.standing_bytes
         self._rewriting[number] = Rewriting(self, journal, log, self._around.soon)
         del self.elsewhere[number]
+
+    def _not_served(self, number: int) -> Log:
+        """Refuse a journal's changes: what was half done when its database was lost."""
+        raise NotOwned(self.elsewhere.get(number, f"database {number} was another node's"))
 
     def finish(self, number: int, why: str) -> None:
         """Stop serving a database that another process takes over; write the changes first."""

@@ -109,6 +109,28 @@ def test_what_a_fenced_owner_appends_is_answered_with_an_error(door, log):
     assert peer.ask("GET", "a") == NIL
 
 
+def test_what_was_half_done_at_the_loss_is_not_written_while_it_is_read_again(door, log):
+    """It would replace what the next owner has written of the same key."""
+    peer = door.connect()
+    peer.ask("RPUSH", "list", *range(9))
+    door.sync(log)
+    peer.new()
+    client = peer.session._client
+    door.keys.take(client)
+    door.lose(0)
+    door.keys.databases[0].put(b"list", b"half")
+    jobs = []
+    door.around.worker = lambda job, done: jobs.append((job, done))
+    door.own(0, log)
+    door.keys.let_go(client)
+    door.around.end_turn()
+    for job, done in reversed(jobs):  # the log is opened at once, and reading it takes long
+        done(job())
+        door.around.end_turn()
+    assert len(log.batches) == 1
+    assert door.connect().ask("LLEN", "list") == b":9\r\n"
+
+
 def test_a_database_that_is_to_go_answers_what_was_asked_before(door, log):
     peer = door.connect()
     peer.session.receive(memoryview(bytearray(request("SET", "a", "1"))), door.now)
