@@ -224,8 +224,11 @@ class Queues:
             )  # fmt: skip
 
     def _drop_streams(self) -> None:
-        """Remove streams whose topics were deleted by an earlier process."""
-        if self._streams is None:
+        """Remove streams whose topics were deleted by an earlier process.
+
+        Of a cluster's topics, some that others have just created may be unknown here.
+        """
+        if self._streams is None or self._surroundings.roamers is not None:
             return
         for vhost in self.vhosts.values():
             for it in list(vhost.queues()):

@@ -61,6 +61,7 @@ class Streams:
         self._jobs: dict[str, deque[tuple[Callable[[], Any], Then]]] = {}
         self._gone: dict[str, Callable[[], object]] = {}  # by topic: what ends its stream
         self._ids: dict[str, str] = {}  # of the topics that these have, once they are open
+        self._deleted: set[str] = set()  # topics that these had, until they have ended
         self._end = topics.tell(self._changed)
 
     # Which topics are streams
@@ -74,17 +75,20 @@ class Streams:
         is deleted.
         """
         self._gone[topic] = gone
+        self._deleted.discard(topic)
         self.topics.keep_single(topic, SINGLE)
 
     def let_go(self, topic: str) -> None:
         """Note that no stream has the topic any more."""
         self._gone.pop(topic, None)
         self._ids.pop(topic, None)
+        self._deleted.discard(topic)
         self.topics.keep_single(topic, None)
 
     def _changed(self, change: Change) -> None:
         """Handle a change of the catalogue. Called from any thread."""
         if change.event == "deleted" and change.topic.name in self._gone:
+            self._deleted.add(change.topic.name)
             self.soon(self._look)
 
     def _look(self) -> None:
@@ -92,15 +96,21 @@ class Streams:
             self._look_at(name)
 
     def _look_at(self, name: str) -> None:
-        """Delete the stream if its topic is gone and not just being created.
+        """Delete the stream if its topic was deleted, and is not just being created.
 
-        A topic created later with the same name is another topic.
+        A topic created later with the same name is another topic. One that is not found may only
+        be unknown here: a broker of a cluster may learn of it late.
         """
         gone = self._gone.get(name)
         if gone is None or name in self._jobs:
             return
         topic = self.topics.get(name)
-        if topic is None or topic.id != self._ids.get(name, topic.id):
+        if topic is None:
+            is_gone = name in self._deleted
+        else:
+            is_gone = topic.id != self._ids.get(name, topic.id)
+            self._deleted.discard(name)
+        if is_gone:
             gone()
 
     # Their topics
