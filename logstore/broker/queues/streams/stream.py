@@ -30,7 +30,16 @@ from logstore.broker.queues.subscription import Channel, Subscription
 from logstore.broker.queues.unacked import Delivered
 from logstore.broker.topic import Topic
 from logstore.counts.queues import QueueCounts, gave
-from logstore.errors import CorruptBatch, InvalidRecord, LogstoreError, UnknownPartition
+from logstore.errors import (
+    ClusterBehind,
+    ClusterUnreachable,
+    CorruptBatch,
+    InvalidRecord,
+    LogFailed,
+    LogstoreError,
+    UnknownPartition,
+    UnknownTopic,
+)
 from logstore.log import Log, Wake
 from logstore.records.batch import Batch
 from logstore.records.record import Message, Record
@@ -39,6 +48,9 @@ LANE: Final = 0  # of deliveries: there is one log
 LOOK_MAX: Final = 1000  # messages that a look gives out, to all consumers: some ms
 TAKEN_BYTES: Final = 1 << 20  # of bodies that one consumer is given at once, beside the first
 MESSAGE_BYTES: Final = 256  # of one that waits until the topic is open, beside what it holds
+
+# Why a topic can't be opened just now. A cluster may be unreachable, or a broker not know it yet.
+FOR_NOW: Final = (ClusterBehind, ClusterUnreachable, LogFailed, UnknownTopic)
 
 log: Final = logging.getLogger("logstore.queues")
 
@@ -78,6 +90,14 @@ class _Reader:
         of = self.of
         room = min(of.can_take(), of.prefetch - of.channel.unacked.of(of), of.channel.room())
         return max(room, 0)
+
+
+def _is_replaced(topic: Topic | None, its: Log) -> bool:
+    """Whether the topic has not this log any more, since it has failed."""
+    try:
+        return topic is not None and topic.at_hand(0) is not whole(its)
+    except UnknownPartition:  # its topic was deleted just now
+        return False
 
 
 def _limits(facts: QueueFacts, policy: Policy | None) -> Limits:
@@ -152,6 +172,7 @@ class Stream:
 
     def is_open(self) -> bool:
         """As Named.is_open."""
+        self._let_go_failed()
         if not self.opened and not self._opening and not self.gone:
             self._opening = True
             self._streams.open(self.topic_name, self._opened)
@@ -159,10 +180,14 @@ class Stream:
 
     def when_open(self, call: Callable[[], None]) -> None:
         """As Named.when_open."""
+        self._when_open.append(call)
         if self.gone or self.is_open():
+            self._tell_open()
+
+    def _tell_open(self) -> None:
+        calls, self._when_open = self._when_open, []
+        for call in calls:
             call()
-        else:
-            self._when_open.append(call)
 
     def when_known(self, call: Callable[[], None]) -> None:
         """As Named.when_known."""
@@ -175,9 +200,33 @@ class Stream:
         else:
             self._topic, self._log = found.topic, found.log
         self._unpark()
-        calls, self._when_open = self._when_open, []
-        for call in calls:
-            call()
+        self._tell_open()
+        if isinstance(self.failed, FOR_NOW):
+            self.failed = None
+
+    def _let_go_failed(self) -> None:
+        """Let go of a log that has failed, if its topic opens another one at the next use.
+
+        A cluster may have refused a record, for example. Consumers continue where they are.
+        """
+        its = self._log
+        if its is None or self.gone or not _is_replaced(self._topic, its):
+            return
+        self._unwatch()
+        self._streams.pages.forget(its)
+        self._log = None
+        if self._readers:
+            self.when_open(self._go_on)
+
+    def _go_on(self) -> None:
+        """Serve the consumers whose log has failed."""
+        if self._log is not None:
+            self._watch(self._log)
+            self.wake()
+            return
+        readers, self._readers = self._readers, {}
+        for subscription in readers:
+            subscription.cancelled()
 
     def topic_gone(self) -> None:
         """Delete the stream too: its topic was deleted."""
@@ -239,6 +288,7 @@ class Stream:
         if self.failed is not None:
             intake.refuse(range(total), self.failed)
             return
+        self._let_go_failed()
         record, now_ms = self._streams.recording.record, intake.now_ms
         messages = [
             record(framed.exchange, key, framed.properties, bytes(body), now_ms)
@@ -382,8 +432,7 @@ class Stream:
             self._readers.pop(reader.of)
             reader.of.cancelled()
             return
-        if self._stop is None:
-            self._stop = self._log.watch(self._wake_from_afar)
+        self._watch(self._log)
         begin, its = reader.asked.begin, self._log
         upto = its.safe
 
@@ -409,6 +458,10 @@ class Stream:
         if not self._readers:
             self._unwatch()
 
+    def _watch(self, its: Log) -> None:
+        if self._stop is None:
+            self._stop = its.watch(self._wake_from_afar)
+
     def _unwatch(self) -> None:
         if self._stop is not None:
             self._stop()
@@ -427,6 +480,7 @@ class Stream:
     def look(self) -> None:
         """Deliver messages to consumers with room, within bounds; at the end of a turn."""
         self._awake = False
+        self._let_go_failed()
         if self.gone or self._log is None or not self._readers:
             return
         left, more = LOOK_MAX, False
@@ -552,6 +606,4 @@ class Stream:
         for _, waiting, size in parked:
             self._streams.parked(-size)
             waiting.unparked(None, 0)
-        calls, self._when_open = self._when_open, []
-        for call in calls:
-            call()
+        self._tell_open()
