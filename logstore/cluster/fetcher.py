@@ -279,9 +279,11 @@ class Fetcher:
         """Process a reply; returns whether the next fetch can be sent immediately."""
         code = got.error_code
         if code == 0:
-            if got.preferred not in (NO_NODE, node):
-                self._prefer(place, got.preferred)
             follower.fetched(got)
+            if got.preferred not in (NO_NODE, node):
+                if got.preferred not in self.brokers.view.nodes:
+                    return False
+                self._prefer(place, got.preferred)
         elif self._is_preferred(place, node) and (code in AGAIN or code == OUT_OF_RANGE):
             self._prefer_none(place)
         elif code in AGAIN:

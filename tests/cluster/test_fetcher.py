@@ -229,6 +229,21 @@ def test_a_replica_that_is_gone_is_left(brokers):
     assert brokers.take()[0] == LEADER
 
 
+def test_a_replica_that_is_not_known_yet_is_looked_for(brokers):
+    """One that has just been started: the leader gives no records to who can read from that."""
+    near = brokers.view.nodes.pop(NEAR)
+    preferring(brokers)
+    brokers.run()
+    assert (brokers.asked, brokers.refreshed) == ([], 1), "it is not asked again at once"
+    brokers.view.nodes[NEAR] = near
+    brokers.look()
+    brokers.pass_time(1)
+    node, _, _, then = brokers.take()
+    assert node == LEADER
+    brokers.answer(then, got(preferred=NEAR))
+    assert brokers.take()[0] == NEAR
+
+
 @pytest.mark.parametrize("failing", [True, False])
 def test_what_stands_earlier_is_asked_of_the_leader_where_a_replica_fails(brokers, failing):
     preferring(brokers)
