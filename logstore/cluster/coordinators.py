@@ -15,6 +15,7 @@ from logstore.errors import ClusterUnreachable, LogstoreError, NotSpoken
 
 GROUP: Final = 0
 TRANSACTION: Final = 1
+FIND_S: Final = 5.0  # any broker knows it, so another is asked soon
 
 
 def find(
@@ -35,7 +36,7 @@ def find(
         else:
             then(it.node_id)
 
-    brokers.ask_any(kinds.FIND_COORDINATOR, request, found)
+    brokers.ask_any(kinds.FIND_COORDINATOR, request, found, seconds=FIND_S)
 
 
 class GroupCoordinator:
