@@ -559,6 +559,8 @@ class AmqpSession:
             # Input is not read while the client does not read, but new input shows that it is
             # alive.
             self._unread, self._heard_at = self.link.unread, now
+        if self.link.unread and (self._crowded or self.full):
+            self._heard_at = now  # input has come that is not processed yet
         if now >= self._heard_at + BEATS * beat_s:
             self._time_is_up(f"missed heartbeats from the client, timeout: {beat_s} s")
             return

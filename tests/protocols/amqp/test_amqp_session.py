@@ -452,6 +452,26 @@ def test_t26_a_client_that_does_not_read_but_sends_is_there(door):
     assert cut == [peer.session.closed]  # nobody waits until it reads what it was sent
 
 
+def test_t26_a_publisher_that_is_held_back_is_there(door):
+    """Its heartbeats stand behind what is not read now, as long as a cluster does not answer."""
+    peer = door.open(heartbeat=10)
+    logs = door.node.queues.logs
+    logs.parked_bytes = 1 << 30
+    peer.publish(b"x")
+    peer.link.unread = 65_536
+    for _ in range(5):
+        door.now += 20
+        peer.session.wake(door.now)
+    assert peer.session.closed is None
+    logs.parked_bytes = peer.link.unread = 0
+    door.now += 10
+    peer.session.wake(door.now)
+    assert peer.session.closed is None
+    door.now += 20
+    peer.session.wake(door.now)
+    assert peer.session.closed is not None
+
+
 def test_t26_no_heartbeats_by_the_clients_wish(door):
     peer = door.open(heartbeat=0)
     assert peer.session.deadline is None
