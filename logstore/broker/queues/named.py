@@ -82,6 +82,10 @@ class Named(Protocol):
         """Why it cannot be used, only deleted."""
 
     @property
+    def not_known(self) -> LogstoreError | None:
+        """Why its counts are not known, although ``when_known`` has called; None: they are."""
+
+    @property
     def opened(self) -> bool:
         """Whether its counts are known; opens nothing."""
 

@@ -182,6 +182,11 @@ class Queue:
         return self.stock.failed
 
     @property
+    def not_known(self) -> LogstoreError | None:
+        """As Named.not_known."""
+        return self.failed
+
+    @property
     def unreadable(self) -> LogstoreError | None:
         """Why ready messages are not delivered: they are damaged."""
         if not any(lane.damaged and lane.ready for lane in self.stock.order):

@@ -559,7 +559,7 @@ class Vhost:
         self, queue: Named, *, if_unused: bool = False, if_empty: bool = False
     ) -> tuple[int, Pending | None]:
         """Delete a queue; returns its number of ready messages. Raises ConsumersThere, NotEmpty;
-        its failure.
+        why that is not known.
 
         Counts are correct once it is open (``when_open``).
         """
@@ -568,8 +568,8 @@ class Vhost:
         if if_unused and queue.subscriptions:
             raise ConsumersThere(queue.facts.name)
         if if_empty:
-            if queue.failed is not None:  # its messages are not known
-                raise queue.failed
+            if queue.not_known is not None:
+                raise queue.not_known
             if queue.ready:
                 raise NotEmpty(queue.facts.name)
         # For a stream it is unknown how many would have been read: RabbitMQ returns 0.

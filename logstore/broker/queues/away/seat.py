@@ -95,6 +95,7 @@ class AwaySeat:
         self._consumers: dict[Subscription, FarConsumer] = {}
         self._vacated = False
         self._counts: Counts | None = None
+        self._unknown: LogstoreError | None = self._unreached()  # why the last look had none
         self._looked_ms = 0  # when those were asked for
         self._looking: list[Callable[[], None]] | None = None  # who waits for them
 
@@ -129,6 +130,11 @@ class AwaySeat:
         return 0 if self._counts is None else self._counts.out
 
     @property
+    def not_known(self) -> LogstoreError | None:
+        """As Seat.not_known."""
+        return self._unknown
+
+    @property
     def opened(self) -> bool:
         """As Seat.opened."""
         return self._counts is not None
@@ -149,8 +155,11 @@ class AwaySeat:
             self._looking.append(call)
 
     def when_known(self, call: Callable[[], None]) -> None:
-        """As ``Named.when_known``: the owner tells the counts."""
-        self.when_open(call)
+        """As ``Named.when_known``: the owner tells the counts, if it is asked from now on."""
+        if self._looking is None:
+            self.when_open(call)
+        else:
+            self._looking.append(lambda: self.when_open(call))
 
     def _look(self) -> None:
         self._looking = []
@@ -159,7 +168,9 @@ class AwaySeat:
 
     def _looked(self, found: Counts | LogstoreError) -> None:
         if isinstance(found, Counts):
-            self._counts = found
+            self._counts, self._unknown = found, None
+        else:
+            self._unknown = found
         waiting, self._looking = self._looking or [], None
         for call in waiting:
             call()
@@ -261,10 +272,13 @@ class AwaySeat:
     def _check(self) -> None:
         """Check that the owner is reachable. Raises NotOwned."""
         if not self._owner.ready:
-            raise NotOwned(
-                f"queue {text(self._wanted.queue)!r}: the node that serves it is not reached now; "
-                f"try again"
-            )
+            raise self._unreached()
+
+    def _unreached(self) -> NotOwned:
+        return NotOwned(
+            f"queue {text(self._wanted.queue)!r}: the node that serves it is not reached now; try "
+            f"again"
+        )
 
     def settle(self, delivered: Group) -> None:
         """As Named.settle."""

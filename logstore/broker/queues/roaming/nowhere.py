@@ -27,6 +27,11 @@ class Nowhere:
     def _refusal(self) -> NotOwned:
         return NotOwned(f"queue {text(self._name)!r}: no node serves it for now; try again")
 
+    @property
+    def not_known(self) -> LogstoreError | None:
+        """As Named.not_known."""
+        return self._refusal()
+
     def is_open(self) -> bool:
         """True: there is nothing to load."""
         return True

@@ -225,6 +225,11 @@ class RoamingQueue:
         return self.seat.failed
 
     @property
+    def not_known(self) -> LogstoreError | None:
+        """As Named.not_known."""
+        return self.seat.not_known
+
+    @property
     def opened(self) -> bool:
         """As Named.opened."""
         return self.seat.opened

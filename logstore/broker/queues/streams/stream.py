@@ -166,6 +166,11 @@ class Stream:
         self._streams.make(self.topic_name, new, there, done)
 
     @property
+    def not_known(self) -> LogstoreError | None:
+        """As Named.not_known."""
+        return self.failed
+
+    @property
     def opened(self) -> bool:
         """As Named.opened."""
         return self._log is not None or self.failed is not None

@@ -341,8 +341,8 @@ def deleted(door: HttpDoor, call: Call) -> None:
             raise NoQueue(queue.facts.name)
         if given.if_unused and queue.subscriptions:
             raise ConsumersThere(queue.facts.name)
-        if given.if_empty and queue.failed is not None:
-            raise queue.failed
+        if given.if_empty and queue.not_known is not None:
+            raise queue.not_known
         if given.if_empty and queue.ready:
             raise NotEmpty(queue.facts.name)
         about = {

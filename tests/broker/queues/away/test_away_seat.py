@@ -6,8 +6,9 @@ from relay_kit import FarChannel, FarClient, Joined
 from roaming_parts import PARTITIONS, Common, RoamingNode
 from storage_kit import Opened
 
-from logstore.broker.queues.away.seat import LOOK_AGAIN_MS, seat_at
+from logstore.broker.queues.away.seat import LOOK_AGAIN_MS, AwaySeat, seat_at
 from logstore.broker.queues.journaling import RETRY_MS
+from logstore.broker.queues.roaming.nowhere import Nowhere
 from logstore.errors import ClusterUnreachable, NotOwned
 
 
@@ -125,6 +126,32 @@ def test_counts_are_as_they_were_where_the_owner_is_not_reached(both):
     known = []
     here.when_open(lambda: known.append(here.ready))
     assert known == [1]
+
+
+def test_a_queue_whose_messages_are_not_known_is_not_deleted_as_an_empty_one(both):
+    _, here = both.declare()
+    both.publish(b"1")
+    both.joined.cut()
+    for place in (AwaySeat, Nowhere):
+        assert isinstance(here.seat, place)
+        here.when_known(lambda: None)
+        with pytest.raises((NotOwned, ClusterUnreachable)):
+            both.b.vhost.delete_queue(here, if_empty=True)
+        both.elsewhere.joined = None
+        both.b.roamers.moved(both.b.roamers.partition_of(here.id))
+    assert not here.gone
+
+
+def test_counts_that_matter_are_asked_for_anew(both):
+    _, here = both.declare()
+    here.when_open(lambda: None)
+    both.joined.send()
+    both.a.run()
+    both.b.publish(b"q", b"1")
+    counts = []
+    here.when_known(lambda: counts.append(here.ready))
+    both.run()
+    assert counts == [1]
 
 
 def test_messages_are_fetched_and_purged_there(both):
