@@ -298,6 +298,6 @@ class Brokers:
         self._over = True
         if self._alarm is not None:
             self._alarm.cancel()
-        for line in self._lines.values():
+        for line in list(self._lines.values()):  # whoever is told may ask another one, in vain
             if line.link is not None:
                 line.link.lose(ClusterUnreachable("this process is stopping"))

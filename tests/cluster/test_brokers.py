@@ -120,3 +120,19 @@ def test_where_nobody_answers_each_is_given_more_time_than_the_one_before(three)
     gaps = [later - earlier for earlier, later in pairwise(times)]
     assert METADATA_S <= gaps[0] < 1.5 * METADATA_S
     assert gaps[1] > 1.5 * gaps[0]
+
+
+def test_whoever_is_told_of_the_end_may_ask_another_broker(three):
+    told = []
+
+    def ask(node, then):
+        request = kinds.METADATA.messages().Request(None)
+        three.brokers.ask(node, kinds.METADATA, request, then)
+
+    def ask_the_second(error):
+        told.append(error)
+        ask(2, told.append)
+
+    ask(1, ask_the_second)
+    three.brokers.close()
+    assert [str(it) for it in told] == ["this process is stopping"] * 2
