@@ -7,6 +7,7 @@ from http_kit import request
 from http_topics import Topical, users
 
 from logstore.broker import search as searching
+from logstore.broker.committed import CommittedLog
 from logstore.broker.search import cursor
 from logstore.protocols.http.native import record_tail
 from logstore.protocols.http.native.record_tail import BATCH_MAX, BATCH_S, GROWN_S
@@ -169,6 +170,24 @@ def test_partitions_that_are_added_are_followed_from_their_beginning(api, topic)
     topic.append(b"newer", partition=2)
     follower.pass_time()
     assert follower.values() == ["newer"]
+
+
+class Failed(CommittedLog):
+    """A cluster's, of which there is no more news."""
+
+    def watch(self, wake):
+        return lambda: None
+
+
+def test_who_follows_goes_on_where_a_log_has_failed(api, topic):
+    topic._opened[0] = Failed(topic.partition(0))
+    follower = Follower(api)
+    topic.forget(0)
+    for value in (b"1", b"2"):
+        topic.append(value, partition=0)
+        follower.pass_time(GROWN_S)
+        follower.pass_time()
+    assert follower.values() == ["1", "2"]
 
 
 def test_a_topic_that_is_deleted_is_said_once(api, topic):

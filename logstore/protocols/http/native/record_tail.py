@@ -107,7 +107,7 @@ class _Tail:
         self._door, self._call, self._topic = door, call, topic
         self._wanted, self._asked = wanted, numbers
         self._positions: dict[int, int] = {}
-        self._watched: dict[int, Wake] = {}
+        self._watched: dict[int, tuple[Log, Wake]] = {}
         self._events: Events | None = None
         self._not_before = 0.0  # when the next look may be taken
         self._news = self._looking = False
@@ -143,13 +143,20 @@ class _Tail:
     def _watch(self, logs: Mapping[int, Log]) -> None:
         for number, log in logs.items():
             if number not in self._watched:
-                self._watched[number] = log.watch(self._wake)
+                self._watched[number] = log, log.watch(self._wake)
 
     def _close(self) -> None:
         self._door.tails.discard(self)
         watched, self._watched = self._watched, {}
-        for stop in watched.values():
+        for _, stop in watched.values():
             stop()
+
+    def _drop_failed(self) -> None:
+        """Watch no log that has failed: its partition has another one, or is opened again."""
+        for number, (log, stop) in list(self._watched.items()):
+            if self._topic.at_hand(number) is not log:
+                del self._watched[number]
+                stop()
 
     @property
     def _over(self) -> bool:
@@ -249,7 +256,9 @@ class _Tail:
         refusal = self._refusal()
         if refusal is not None:
             self._refuse(refusal)
-        elif len(self._numbers) > len(self._watched):
+            return
+        self._drop_failed()
+        if len(self._numbers) > len(self._watched):
             self._door.searches(self._open_more, self._opened_more)
         else:
             self._grow_later()
