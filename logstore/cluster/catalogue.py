@@ -3,8 +3,7 @@
 All topics are requested periodically, and decoded in another thread, because there may be many; a
 single topic is requested when a caller looks up an unknown name. Brokers are asked in turn, and one
 may know less than another. So a topic counts as deleted after two replies in a row without it; a
-topic that this process has created counts as existing for a while; and a deleted topic does not
-reappear.
+new topic counts as existing for a while; and a deleted topic does not reappear.
 """
 
 from collections import deque
@@ -23,7 +22,8 @@ from logstore.kafka.wire import NIL_UUID
 
 LIST_S: Final = 30.0
 ANSWER_S: Final = 60.0  # of all topics
-BELIEVED_S: Final = 10.0  # brokers learn of a change so soon
+BELIEVED_S: Final = 30.0  # brokers learn of a change so soon, also one that was frozen for a while
+GONE_S: Final = 10.0  # of a deleted topic without an id: the next of its name looks the same
 CHANGES_MAX: Final = 200  # that are taken in, and told, in one turn
 NAMES_MAX: Final = 500  # of one request
 SHOWN_S: Final = 30.0  # until a broker shows a topic that was made
@@ -78,7 +78,7 @@ class Catalogue:
         self._looked_for: dict[str, list[Found]] = {}
         self._asking = False
         self._missing: dict[str, float] = {}  # when it was not there
-        # Until when what this process made is believed.
+        # Until when the existence of new topics is believed.
         self._made: dict[bytes | str, float] = {}
         self._gone: dict[bytes | str, float] = {}  # ids, or names without, that do not come back
         self._stop = brokers.watch(self._viewed)
@@ -276,12 +276,15 @@ class Catalogue:
 
     def made(self, name: str, entry: Entry) -> None:
         """The topic was created or extended, as its creator reports."""
-        self._forget_old()
         self._missing.pop(name, None)
         self._gone.pop(name, None)
+        self._believe(name)
+        self._take(name, entry)
+
+    def _believe(self, name: str) -> None:
+        self._forget_old()
         self._made.pop(name, None)  # the latest are last
         self._made[name] = self._now() + BELIEVED_S
-        self._take(name, entry)
 
     def deleted(self, name: str) -> None:
         """The topic was deleted, as the deleting code reports."""
@@ -300,6 +303,8 @@ class Catalogue:
         if known is not None and entry.partitions <= known.partitions:
             return  # they only become more
         self._put(name, entry)
+        if known is None and self.ready:
+            self._believe(name)
         self._tell("created" if known is None else "grown", name, entry)
 
     def _put(self, name: str, entry: Entry) -> None:
@@ -316,7 +321,7 @@ class Catalogue:
         self._made.pop(name, None)
         key: bytes | str = name if entry.id == NIL_UUID else entry.id
         self._gone.pop(key, None)
-        self._gone[key] = self._now() + BELIEVED_S
+        self._gone[key] = self._now() + (GONE_S if key is name else BELIEVED_S)
         self._tell("deleted", name, entry)
 
     def _tell(self, event: Event, name: str, entry: Entry) -> None:
@@ -325,7 +330,7 @@ class Catalogue:
                 heard(event, name, entry)
 
     def _forget_old(self) -> None:
-        """Remove expired entries. Both maps are in the order of time."""
+        """Remove expired entries. Both maps are nearly in the order of time."""
         now = self._now()
         for times in (self._made, self._gone):
             for key, _ in list(takewhile(lambda it: it[1] <= now, times.items())):

@@ -4,7 +4,7 @@ import pytest
 from cluster_kit import OneNode
 
 from logstore.cluster import catalogue as module
-from logstore.cluster.catalogue import LIST_S, MISSING_S, Entry
+from logstore.cluster.catalogue import BELIEVED_S, LIST_S, MISSING_S, Entry
 from logstore.errors import ClusterBehind, ClusterUnreachable
 
 
@@ -107,6 +107,21 @@ def test_what_was_made_is_there_although_a_broker_does_not_know(node):
     assert (heard, catalogue.entries) == ([("created", "a", entry)], {"a": entry})
     node.pass_time(2 * LIST_S)
     assert catalogue.entries == {}
+
+
+def test_what_others_made_just_now_is_there_although_brokers_do_not_know(node):
+    """As one that was frozen, which answers what it was asked before."""
+    catalogue, heard = started(node)
+    node.topics.create("a", 1, {})
+    entry = found(node, "a")
+    topics, node.topics._topics = node.topics._topics, {}
+    node.pass_time(1)
+    catalogue.look()
+    node.pass_time(BELIEVED_S - 5)
+    catalogue.look()
+    node.pass_time(1)
+    node.topics._topics = topics
+    assert (heard, catalogue.entries) == ([("created", "a", entry)], {"a": entry})
 
 
 def test_what_was_deleted_does_not_come_back(node):
