@@ -16,6 +16,7 @@ from logstore.broker.queues.queues import Queues
 from logstore.broker.queues.roaming.partition import Around
 from logstore.broker.queues.roaming.roamers import Roamers
 from logstore.broker.queues.station_home import Surroundings
+from logstore.broker.queues.streams.streams import DOUBT_MS
 from logstore.broker.queues.tables import arguments_of
 from logstore.cluster_topics import ClusterTopics
 from logstore.counts.queues import QueueTotals
@@ -30,17 +31,17 @@ class StreamingNode(OneNode):
     """A node with the queues that several share; its workers' jobs are done at once."""
 
     def __init__(self, facts, number, beside=None):
-        super().__init__(beside=beside)
+        super().__init__(beside=beside, transactions=True)  # topics that have ids of their own
         self.may_wait = False
         self.seen = ClusterTopics(self.client, self.wait_for, lambda: self.may_wait, lambda: NOW_MS)
         self.wait_for(self.client.begin_start)
         self.share = SharingNode(facts, number)
         self.share.keeper.begin(lambda error: None)
         settle(self.share)
-        kept, clock = self.share.queues.load(), Clock()
-        around = Around(clock, self.soon, lambda it, at_ms: None, self.job, Common())
+        kept, self.clock = self.share.queues.load(), Clock()
+        around = Around(self.clock, self.soon, lambda it, at_ms: None, self.job, Common())
         self.queues = Queues(
-            MemoryQueueLogs(self.share.queues), clock, self.soon, self.job,
+            MemoryQueueLogs(self.share.queues), self.clock, self.soon, self.job,
             surroundings=Surroundings(
                 self.seen, work=self.job, tell=self.seen.tell, next_id=self.share.numbers.next,
                 roamers=Roamers(around, Common(), NoOther(), PARTITIONS, QueueTotals()),
@@ -60,6 +61,8 @@ class StreamingNode(OneNode):
 
     def turns(self, seconds=0.2):
         self.pass_time(seconds)
+        self.clock.ms += round(1000 * seconds)
+        self.queues.tick(self.clock.ms)
         settle(self.share)
         self.pass_time(0.1)
 
@@ -154,11 +157,44 @@ def test_a_topic_that_a_broker_does_not_know_yet_ends_no_stream(node, facts, beg
     assert [it.name for it in node.share.queues.load().queues] == ["s"]
 
 
-def test_one_whose_topic_others_delete_ends(node):
+def gone(node):
+    """Its topic is deleted by another program, and this node hears of it."""
+    node.topics.delete("s")
+    node.seen._catalogue.deleted("s")
+    node.turns()
+
+
+def test_one_whose_topic_others_delete_ends_once_that_is_certain(node):
     node.declare()
     consumer = node.consume()
-    node.topics.delete("s")
-    for _ in range(8):
-        node.turns(10)
+    gone(node)
     assert consumer.is_cancelled
+    assert len(node.share.queues.load().queues) == 1
+    for _ in range(2 * DOUBT_MS // 5000):
+        node.turns(5)
     assert node.share.queues.load().queues == []
+    node.declare()
+    assert node.publish(b"1") is None
+
+
+def test_one_that_is_made_anew_at_once_lasts(node, facts):
+    """A node that hears late of the end of the first topic does not end the second stream."""
+    other = StreamingNode(facts, 2, beside=node)
+    node.declare()
+    other.turns()
+    assert other.publish(b"1") is None
+    _, pending = node.vhost.delete_queue(node.vhost.queue(b"s"))
+    node.turns()
+    assert pending.error is None
+    node.share.queues.change([KeptQueue(9, 1, "s", arguments={"x-queue-type": "stream"})])
+    settle(node.share, other.share)
+    consumer = other.consume()
+    other.seen._catalogue.deleted("s")
+    other.turns()
+    node.topics.create("s", 1, {})
+    for _ in range(2 * DOUBT_MS // 5000):
+        other.turns(5)
+    assert [it.id for it in node.share.queues.load().queues] == [9]
+    assert consumer.is_cancelled
+    assert other.publish(b"2") is None
+    assert other.consume().bodies == [b"2"]

@@ -570,8 +570,9 @@ class Queues:
             topics = self._surroundings.topics
             if topics is None:
                 raise Refused("there are no topics here, so there can be no streams")
+            alarm = None if self._surroundings.roamers is None else self.alarm
             self._streams = Streams(
-                topics, self._work, self._soon, self.clock, self.totals, self.logs.parked
+                topics, self._work, self._soon, self.clock, self.totals, self.logs.parked, alarm
             )
         return self._streams
 

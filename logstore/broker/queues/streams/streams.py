@@ -25,6 +25,11 @@ from logstore.log import Log
 
 log: Final = logging.getLogger("logstore.queues")
 
+# Of a cluster's topic that is said to be deleted: another may have its name, and brokers learn of
+# that one after the other.
+DOUBT_MS: Final = 20_000
+LOOK_MS: Final = 5_000  # it is looked for so often meanwhile
+
 Then = Callable[[Any], None]  # what was made, or a LogstoreError
 
 
@@ -47,9 +52,13 @@ class Streams:
         clock: Callable[[], int],
         totals: QueueTotals,
         parked: Callable[[int], object],
+        alarm: "Callable[[Streams, int], object] | None" = None,
     ) -> None:
         """``parked``: called with changes of the number of bytes that wait for topics
         being opened.
+
+        ``alarm``: has ``wake`` called at that time, where the topics are a cluster's, of which this
+        process learns late.
         """
         self.topics = topics
         self.clock, self.soon = clock, soon
@@ -58,6 +67,8 @@ class Streams:
         self.recording, self.messaging = Recording(), Messaging()
         self.offsets = OffsetHeader()
         self._work = work
+        self._alarm = alarm
+        self._doubted: dict[str, int] = {}  # topics, and when it is certain that they are gone
         self._jobs: dict[str, deque[tuple[Callable[[], Any], Then]]] = {}
         self._gone: dict[str, Callable[[], object]] = {}  # by topic: what ends its stream
         self._ids: dict[str, str] = {}  # of the topics that these have, once they are open
@@ -75,14 +86,14 @@ class Streams:
         is deleted.
         """
         self._gone[topic] = gone
-        self._deleted.discard(topic)
+        self._forget_end(topic)
         self.topics.keep_single(topic, SINGLE)
 
     def let_go(self, topic: str) -> None:
         """Note that no stream has the topic any more."""
         self._gone.pop(topic, None)
         self._ids.pop(topic, None)
-        self._deleted.discard(topic)
+        self._forget_end(topic)
         self.topics.keep_single(topic, None)
 
     def _changed(self, change: Change) -> None:
@@ -106,12 +117,32 @@ class Streams:
             return
         topic = self.topics.get(name)
         if topic is None:
-            is_gone = name in self._deleted
-        else:
-            is_gone = topic.id != self._ids.get(name, topic.id)
-            self._deleted.discard(name)
-        if is_gone:
+            if name in self._deleted and not self._doubts(name):
+                gone()
+            return
+        self._forget_end(name)
+        # What was opened in a cluster may have been the one before it: its log fails.
+        if self._alarm is None and topic.id != self._ids.get(name, topic.id):
             gone()
+
+    def _forget_end(self, name: str) -> None:
+        self._deleted.discard(name)
+        self._doubted.pop(name, None)
+
+    def _doubts(self, name: str) -> bool:
+        """Whether it is not certain yet that the topic is gone."""
+        if self._alarm is None:
+            return False
+        now_ms = self.clock()
+        if self._doubted.setdefault(name, now_ms + DOUBT_MS) <= now_ms:
+            return False
+        self._alarm(self, now_ms + LOOK_MS)
+        return True
+
+    def wake(self) -> None:
+        """Look for topics that are said to be deleted."""
+        for name in list(self._doubted):
+            self._look_at(name)
 
     # Their topics
 
