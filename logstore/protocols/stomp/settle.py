@@ -44,13 +44,21 @@ def _settle(of: StompClient, frame: Frame, verdict: Verdict) -> None:
         of.done(headers)
     elif holder is None:
         raise _unknown(tag)
-    elif "receipt" in headers:  # which is given once it is on disk, so that it never comes again
+    elif "receipt" in headers and _is_here(of, tag):
+        # It is given once that is on disk, so that the message never comes again.
         own = Transaction()
         own.settle(of.unacked, verdict, tag, upto)
         commit.carry_out(of, own, of.slot(headers), headers.get("receipt"))
     else:
         for group in take(of, tag, upto):
             verdict(group)
+        of.done(headers)
+
+
+def _is_here(of: StompClient, tag: int) -> bool:
+    """Whether this node settles the delivery; the receipt does not wait for another one."""
+    found = of.unacked.find(tag)
+    return found is not None and found.queue.not_in_transactions is None
 
 
 def take(of: StompClient, tag: int, upto: StompSubscription | None) -> list[Group]:

@@ -4,6 +4,7 @@ import pytest
 from stomp_kit import Door, bodies
 from stomp_wire import frame
 
+from logstore.broker.queues.refusals import NotAmongNodes
 from logstore.broker.queues.settling import BODIES_BYTES_MAX
 from logstore.errors import StorageFull
 from logstore.protocols.stomp.transaction import ACTIONS_MAX
@@ -262,6 +263,18 @@ def test_the_receipt_of_an_ack_says_that_the_message_never_comes_again(own, door
     assert receipts(peer.settle("ACK", got[1], receipt="r")) == ["r"]
     door.kill()
     assert bodies(door.open().subscribe("/queue/a")) == [b"3"]
+
+
+@pytest.mark.parametrize("verdict", ["ACK", "NACK"])
+def test_what_another_node_settles_has_its_receipt_at_once(door, peer, verdict):
+    peer.subscribe("/queue/a", ack="client-individual")
+    peer.publish("/queue/a", b"1")
+    door.run()
+    [message] = peer.got()
+    queue = door.vhost.queue(b"a")
+    queue.not_in_transactions = NotAmongNodes(b"a", "transactions there")
+    assert receipts(peer.settle(verdict, message, receipt="r", requeue="false")) == ["r"]
+    assert (peer.closed, queue.ready, queue.out) == (None, 0, 0)
 
 
 def test_a_nack_has_its_receipt_too(door, peer):

@@ -84,7 +84,7 @@ class AwaySeat:
         find the owner later.
         """
         self._of = of
-        self.not_in_transactions = NotAmongNodes(
+        self.not_in_transactions: LogstoreError | None = NotAmongNodes(
             of.facts.name, "transactions at a node that does not own the queue"
         )
         self._wanted = Wanted(vhost, of.facts.name, of.id)
@@ -313,6 +313,7 @@ class AwaySeat:
     def vacate(self) -> Sequence[Subscription]:
         """As Seat.vacate."""
         self._vacated = True
+        self.not_in_transactions = None  # what it gave out cannot be settled any more
         found, consumers, self._consumers = self.subscriptions, self._consumers, {}
         for it in consumers.values():
             self._owner.unsubscribe(it)

@@ -9,6 +9,8 @@ from storage_kit import Opened
 from logstore.broker.queues.away.seat import LOOK_AGAIN_MS, AwaySeat, seat_at
 from logstore.broker.queues.journaling import RETRY_MS
 from logstore.broker.queues.roaming.nowhere import Nowhere
+from logstore.broker.queues.settling import Settling, settled
+from logstore.broker.queues.transaction import Transaction
 from logstore.errors import ClusterUnreachable, NotOwned
 
 
@@ -285,6 +287,19 @@ def test_a_client_without_room_goes_on_at_the_next_seat(both, first, then, again
     both.run()
     found = sorted(it.bodies[1] for it in clients)
     assert found == ([b"1", b"2"] if again or verdict == "requeue" else [b"3", b"4"])
+
+
+def test_what_an_owner_before_gave_out_does_not_hinder_a_transaction(both):
+    _, here = both.declare()
+    client = subscribed(both, here, prefetch=1)
+    both.publish(b"1", b"2")
+    goes_home(both)
+    held = Transaction()
+    settling = Settling([(settled, client.channel.unacked.ack(1))], held)
+    assert held.refused is None
+    settling.done(None)
+    both.run()
+    assert client.bodies == [b"1", b"1"]
 
 
 def test_a_queue_stays_for_a_consumer_of_a_node_that_looks_for_its_owner_again(both):
