@@ -169,6 +169,7 @@ class NodeRoaming:
             if claim is not None and claim.word.node.encode() == node:
                 self.roamers.moved(partition)
         self.volatile.moved(node)
+        self._forget_others()
 
     # What it owns
 
@@ -276,11 +277,12 @@ class NodeRoaming:
         return {it.word.node.encode() for it in self._claims.values() if it is not None}
 
     def _forget_others(self) -> None:
-        """Forget nodes that own nothing and are not present."""
-        owning = self._owning()
-        for node in [it for it in self.neighbours.nodes if it not in owning | self._there.keys()]:
-            self.neighbours.forget(node)
-            self.volatile.forget(node)
+        """Forget nodes that own nothing, are not present, and are not linked."""
+        known = self._owning() | self._there.keys()
+        for node in [it for it in self.neighbours.nodes if it not in known]:
+            if self.neighbours.owner(node) is None:  # presence may be late, as the cluster is
+                self.neighbours.forget(node)
+                self.volatile.forget(node)
 
     def lanes_came(self, topic: str) -> None:
         """A topic that may be a queue's was created or extended."""

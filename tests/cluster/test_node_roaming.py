@@ -13,6 +13,7 @@ from roaming_parts import Common, RoamingNode
 from storage_kit import Opened
 from transacting_talk import TransactingTalk
 
+from logstore.errors import ClusterUnreachable
 from logstore.node.roaming import JOURNAL, NodeRoaming
 
 ANY_TIME = {"message.timestamp.after.max.ms": str(2**63 - 1)}
@@ -25,6 +26,7 @@ class WiredNode(RoamingNode):
         self.cluster = OneNode(talk=TransactingTalk())
         self.cluster.topics.create(JOURNAL.name, JOURNAL.partitions, ANY_TIME)
         self.readings = []  # that wait until all queues are known
+        self.net = Net()  # to other nodes
         super().__init__(directory, clock, common)
         self.roaming._membership = SaidGroup
         self.roaming.join(self.queues, "here:9999")
@@ -36,7 +38,7 @@ class WiredNode(RoamingNode):
         found = super().surroundings()
         self.roaming = NodeRoaming(
             turn, self.work, cluster.client, cluster.wait_for, self.common, "here",
-            SECRET, Net(), self.readings.append,
+            SECRET, self.net, self.readings.append,
         )  # fmt: skip
         self.roamers = self.roaming.roamers
         return replace(found, roamers=self.roamers, neighbourhood=self.roaming.volatile)
@@ -85,3 +87,16 @@ def test_what_another_node_has_of_a_queue_of_this_nodes_own_is_not_lost_with_a_p
     joined.cut()
     joined.run()
     assert (queue.ready, queue.out) == (1, 0)
+
+
+def test_a_node_that_is_linked_is_there_although_the_cluster_does_not_say_so(node):
+    """Nodes announce themselves by way of the cluster, which may not answer for a while."""
+    neighbours = node.roaming.neighbours
+    node.roaming.who({b"b": "10.0.0.1:9094"})
+    node.net.run()
+    node.run()
+    node.roaming.who({})
+    assert neighbours.owner(b"b") is not None
+    node.net.links[0][0].lose(ClusterUnreachable("cut"))
+    node.run()
+    assert list(neighbours.nodes) == []
