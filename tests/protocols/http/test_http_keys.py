@@ -7,7 +7,7 @@ import pytest
 from heard_audit import Heard
 from http_kit import HttpPeer, answers, request
 from http_topics import check
-from keys_kit import KeysDoor
+from keys_kit import ApartDoor, KeysDoor
 from redis_parts import request as command
 
 from logstore.access.access import Access, Unkept
@@ -73,6 +73,26 @@ def test_each_kind_is_shown_in_part(door):
     assert len(asked(peer, "GET", "/0/h")[1]["value"]) == 4
     assert asked(peer, "GET", "/0/a")[1]["value"] == {"text": "x" * 200}
     assert asked(peer, "GET", "/0/%FF")[1]["key"] == "\udcff"
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize(("method", "path"), [("GET", "/0"), ("GET", "/0/a"), ("DELETE", "/0/a")])
+def test_who_may_have_been_taken_over_answers_nothing_before_that_is_known(method, path, lost):
+    """A node that was frozen would show what another has changed since."""
+    door = ApartDoor()
+    log = door.own(0)
+    door.connect().ask("SET", "a", "1")
+    door.sync(log)
+    door.standing.sure = False
+    peer = peer_of(door)
+    assert say(peer, method, path) == b""
+    if lost:
+        door.lose(0)
+        assert of(peer.out())[0] == 503
+        return
+    door.standing.become_sure()
+    door.sync(log)
+    assert of(peer.out(), method, path)[0] == 200
 
 
 def test_a_part_at_a_time_by_pattern_and_kind(door):

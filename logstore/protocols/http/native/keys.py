@@ -224,7 +224,10 @@ def _when_free(
     then: "Callable[[Keys], None]",
     without: Callable[[], None],
 ) -> None:
-    """Continue when no client is within a transaction; ``without``: if no keys ever existed."""
+    """Continue when no client is within a transaction, and this node certainly serves the database.
+
+    ``without``: if no keys ever existed.
+    """
     keys = door.keys_of.opened
     if keys is None:
         without()
@@ -235,6 +238,8 @@ def _when_free(
         call.fail(Fault(UNAVAILABLE, keys.elsewhere[number]))
     elif keys.loading:
         call.fail(Fault(UNAVAILABLE, "keys are still read from disk"))
+    elif not keys.is_sure(number):
+        keys.when_sure(number, lambda: _again(door, call, number, then, without))
     elif not keys.held_up(call, lambda: _again(door, call, number, then, without)):
         call.attempt(lambda: then(keys))
 
