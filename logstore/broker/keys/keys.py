@@ -309,6 +309,11 @@ class Keys:
         self._doubting.setdefault(number, {})[then] = None
         self.standings[number].ask(self._sure[number])
 
+    def unasked(self, then: Callable[[], object]) -> None:
+        """Forget a call of ``when_sure``: its client is gone."""
+        for waiting in self._doubting.values():
+            waiting.pop(then, None)
+
     def _is_sure(self, number: int) -> None:
         for wake in self._doubting.pop(number, {}):
             wake()

@@ -75,6 +75,7 @@ class RespSession:
         self._out_bytes = 0  # replies of commands that may have long ones
         self._held = False  # CLIENT PAUSE
         self._held_up = False  # earlier messages are still on their way
+        self._asked_sure = False  # whether another node serves its database by now
         self._unsafe = self._client.unsafe
         self._opening = Opening(self._client)
         self._heard = False
@@ -265,6 +266,8 @@ class RespSession:
         """As Session.close."""
         if self._client.away is not None:
             self._client.away.give_up()
+        if self._asked_sure:
+            self._door.keys.unasked(self._client.link.wake)
         self._client.seat.close()
         with self._door.channels.lock:
             self._client.cut_off = True
@@ -471,7 +474,7 @@ class RespSession:
             return True
         if door.keys.standings and self._is_unsure(request):
             door.keys.when_sure(client.database, client.link.wake)
-            self._held_up = True
+            self._asked_sure = self._held_up = True
             return True
         channels = door.channels
         if channels.under_way and self._publishes(request) and channels.held_up(client.link.wake):

@@ -233,6 +233,16 @@ def test_who_may_have_been_taken_over_answers_nothing_about_keys(door, log):
     assert two.wait(0) == b"*1\r\n" + NIL
 
 
+def test_clients_that_go_before_that_is_known_are_forgotten(door, log):
+    """They come again and again, while the cluster does not answer."""
+    door.standing.sure = False
+    for _ in range(3):
+        peer = door.connect()
+        assert peer.ask("GET", "a") == b""
+        peer.session.close()
+    assert not any(door.keys._doubting.values())
+
+
 def test_who_was_taken_over_meanwhile_says_so(door, log):
     peer = door.connect()
     door.standing.sure = False
