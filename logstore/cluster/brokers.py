@@ -159,10 +159,13 @@ class Brokers:
         return line is not None and line.link is not None and line.link.ready
 
     def _is_silent(self, address: Address) -> bool:
-        links = [line.link for use in SOON if (line := self._lines.get((address, use))) is not None]
-        return any(
-            it is not None and (it.failure is not None or it.silent_s > SILENT_S) for it in links
-        )
+        """Whether it says nothing, or was lost and is not known to be back."""
+        lines = [self._lines.get((address, use)) for use in SOON]
+        links = [it.link for it in lines if it is not None and it.link is not None]
+        if any(it.silent_s > SILENT_S for it in links):
+            return True
+        is_back = any(it.ready for it in links)
+        return not is_back and any(it.failure is not None for it in links)
 
     def _link(self, address: Address, name: str, use: Use) -> Link:
         line = self._lines.get((address, use))

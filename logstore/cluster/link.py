@@ -274,7 +274,9 @@ class Link:
 
     @property
     def silent_s(self) -> float:
-        """How long the next reply has been outstanding."""
+        """How long the next reply has been outstanding; 0 for a lost link, of which none comes."""
+        if self.failure is not None:
+            return 0.0
         if not self.ready:
             return self._now() - self._begun
         return self._now() - self._since if self._sent else 0.0

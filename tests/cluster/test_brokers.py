@@ -89,6 +89,25 @@ def test_one_that_was_lost_is_asked_no_more_while_there_are_others(three):
     assert first not in {three.asked() for _ in range(10)}
 
 
+def test_one_that_was_lost_is_asked_again_once_it_is_known_to_be_back(three):
+    first = three.asked()
+    three.links[first][0].lose(RuntimeError("the connection is gone"))
+    three.pass_time(2)
+    three.ask(first, Use.FETCH)
+    three.links[first][-1]._sent.clear()  # it has answered
+    for node in {1, 2, 3} - {first}:
+        three.ask(node, Use.FETCH)
+    three.pass_time(SILENT_S + 0.1)
+    assert three.asked() == first
+
+
+def test_a_connection_that_was_lost_has_nobody_asked_for_ever(three):
+    three.ask(2, Use.DATA)
+    three.links[2][0].lose(RuntimeError("the connection is gone"))
+    three.pass_time(SILENT_S + 1)
+    assert set(three.links) == {2}
+
+
 @pytest.mark.parametrize("use", [Use.DATA, Use.FETCH])
 def test_one_that_is_silent_has_others_asked_who_leads(three, use):
     three.ask(2, use)
