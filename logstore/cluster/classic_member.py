@@ -24,6 +24,7 @@ from logstore.cluster.group_steps import (
     Steps,
     Told,
 )
+from logstore.cluster.view import PARTITIONS_MAX
 from logstore.errors import CorruptStore, Failed, LogstoreError
 
 PROTOCOL_TYPE: Final = "logstore"
@@ -73,6 +74,7 @@ class ClassicMember:
         self._generation = NO_GENERATION
         self._told_in = NO_GENERATION  # what it has
         self._counted: int | None = None  # partitions, as a leader has assigned them
+        self._most = 0  # partitions that were ever seen
         self._said: frozenset[int] = frozenset()  # to have, when it has joined
         self._wanted: frozenset[int] | None = None  # once no more is held, all are to join again
         self._joined = False  # whether it beats; else it joins
@@ -121,16 +123,21 @@ class ClassicMember:
         self._steps.ask(kinds.SYNC_GROUP, request, self._synced, self._refused, JOIN_S)
 
     def _partitions(self) -> int:
+        """As many as were ever seen: a broker may not know the topic for a moment."""
         seen = self._coordinator.brokers.view.topics.get(self._topic)
-        return 0 if seen is None else len(seen.partitions)
+        self._most = max(self._most, 0 if seen is None else len(seen.partitions))
+        return self._most
 
     def _decide(self, members: Any) -> dict[str, Assigned]:  # noqa: ANN401
         """As the leader, for all."""
         assert self._counted is not None
         holdings = {it.member_id: _holding(it.metadata) for it in members}
+        # Where the topic is not known here yet, nobody is to lose what it has.
+        held = (number for it in holdings.values() for number in it.partitions)
+        count = self._counted or 1 + max((it for it in held if it < PARTITIONS_MAX), default=-1)
         return {
             name: Assigned(sorted(numbers))
-            for name, numbers in assignor.given(holdings, self._counted).items()
+            for name, numbers in assignor.given(holdings, count).items()
         }
 
     def _synced(self, answer: Any) -> None:  # noqa: ANN401

@@ -106,6 +106,35 @@ def test_partitions_that_are_new_are_assigned_by_the_leader():
     assert msgspec.json.decode(it.assignment)["partitions"] == [0, 1, 2, 3, 4, 5]
 
 
+def test_nobody_loses_partitions_because_a_broker_does_not_know_the_topic():
+    """As one that has just been started, and is asked who leads what."""
+    fed, _ = begun()
+    join(fed, 1, members=[("a", said(partitions=[], generation=-1))])
+    fed.answer(assignment=said(partitions=[0, 1, 2, 3]))
+    fed.view.topics = {}
+    for call in fed.watchers:
+        call()
+    assert fed.step() == 1
+    fed.answer(27)
+    fed.step()
+    join(fed, 2, members=[("a", said(partitions=[0, 1, 2, 3], generation=1))])
+    [it] = fed.answer(assignment=said(partitions=[0, 1, 2, 3])).assignments
+    assert msgspec.json.decode(it.assignment)["partitions"] == [0, 1, 2, 3]
+
+
+def test_a_leader_that_does_not_know_the_topic_yet_leaves_to_others_what_they_have():
+    fed = FedCoordinator(partitions=0)
+    ClassicMember(fed, TOPIC, fed, fed, fed.random)
+    fed.step()
+    others = said(partitions=[0, 3, 1 << 40], generation=1)
+    join(fed, 2, members=[("a", said(partitions=[], generation=-1)), ("b", others)])
+    found = {it.member_id: it for it in fed.answer(assignment=said(partitions=[])).assignments}
+    assert msgspec.json.decode(found["b"].assignment)["partitions"] == [0, 3]
+    fed.know(4)
+    assert fed.step() == 0  # and assigns all of them now
+    assert fed.asked[0][0] is kinds.JOIN_GROUP
+
+
 @pytest.mark.parametrize(("code", "member_id"), [(25, ""), (22, "a")])
 def test_a_member_that_is_not_known_joins_anew_and_keeps_what_it_has(code, member_id):
     fed, _ = settled()
