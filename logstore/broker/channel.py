@@ -28,7 +28,7 @@ from logstore.broker.channel_route import (
     route_beside,
     route_of,
 )
-from logstore.broker.history import EVENTS, Histories, History, Kept
+from logstore.broker.history import EVENTS, CatchUp, Histories, History, Kept
 from logstore.broker.listeners import Beside, Match, Others, Receiver, Subscriber
 from logstore.broker.roster import Roster
 from logstore.broker.topics import Topics
@@ -107,11 +107,16 @@ class Channels:
         self.lock = threading.RLock()
         self._closed, self._soon = error, None
 
-    def keep(self, rules: Sequence[ChannelRule], topics: Topics) -> None:
-        """Let channels that match the rules keep a history in these topics, from now on."""
+    def keep(
+        self, rules: Sequence[ChannelRule], topics: Topics, catch_up: CatchUp | None = None
+    ) -> None:
+        """Let channels that match the rules keep a history in these topics, from now on.
+
+        ``catch_up``: fetches all that a log has now, if other processes append to it.
+        """
         self.flush()
         self.forget_routes()
-        self._histories = Histories(rules, topics, self.wake)
+        self._histories = Histories(rules, topics, self.wake, catch_up)
         self._histories.look()
 
     def keeps_history(self, name: str) -> bool:

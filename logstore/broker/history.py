@@ -49,6 +49,8 @@ TOLD_MAX: Final = 1000  # damaged batches that are remembered as told of
 
 _log = logging.getLogger("logstore.channels")
 
+CatchUp = Callable[[Log], object]  # may take long; raises LogstoreError
+
 
 class Past(NamedTuple):
     """A part of a history."""
@@ -60,10 +62,20 @@ class Past(NamedTuple):
 class History:
     """The history of one channel. Called with the channels' lock held."""
 
-    def __init__(self, name: bytes, topic: Topic, wake: Callable[["History"], None]) -> None:
-        """``wake(self)``: more records are safe; from any thread."""
+    def __init__(
+        self,
+        name: bytes,
+        topic: Topic,
+        wake: Callable[["History"], None],
+        catch_up: CatchUp | None = None,
+    ) -> None:
+        """``wake(self)``: more records are safe; from any thread.
+
+        ``catch_up``: as in Channels.keep.
+        """
         self.name = name
         self.topic = topic
+        self._catch_up = catch_up
         self._wake = wake
         self._open()
         self.next = self.log.safe  # what subscribers get next
@@ -164,10 +176,13 @@ class History:
     def place(self, start: int | datetime) -> int:
         """The offset for an offset, a time, or -N for the last N records.
 
-        A time may take long. Needs no lock.
+        May take long. Needs no lock.
         """
-        if isinstance(start, int) and start < 0:
-            return max(self.log.start, self.log.safe + start)
+        if isinstance(start, int):
+            if start < 0:
+                return max(self.log.start, self.log.safe + start)
+            if start > self.log.end and self._catch_up is not None:
+                self._catch_up(self._whole)  # another process may have shown more
         return offset_of(self.log, start, damaged=True)  # what can't be read is left out
 
     def close(self) -> None:
@@ -206,11 +221,16 @@ class Histories:
     """The channels with a history."""
 
     def __init__(
-        self, rules: Sequence[ChannelRule], topics: Topics, wake: Callable[[History], None]
+        self,
+        rules: Sequence[ChannelRule],
+        topics: Topics,
+        wake: Callable[[History], None],
+        catch_up: CatchUp | None = None,
     ) -> None:
         self._rules = [(Pattern(rule.pattern.encode()), rule) for rule in rules]
         self._topics = topics
         self._wake = wake
+        self._catch_up = catch_up
         self._by_name: dict[bytes, History] = {}
         self._refused: dict[bytes, LogstoreError] = {}  # why it could not be opened just now
 
@@ -296,7 +316,7 @@ class Histories:
         return self._add(name, self._topics.create(name.decode(), 1, _settings(rule)))
 
     def _add(self, name: bytes, topic: Topic) -> History:
-        history = self._by_name[name] = History(name, topic, self._wake)
+        history = self._by_name[name] = History(name, topic, self._wake, self._catch_up)
         return history
 
     def look(self) -> None:

@@ -42,7 +42,7 @@ from logstore.internals import Internals
 from logstore.log import Log
 from logstore.node.announced import Announced
 from logstore.node.asked_keys import AskedKeys
-from logstore.node.histories import NodeHistories
+from logstore.node.histories import NodeHistories, catch_up
 from logstore.node.roaming import JOURNAL, NodeRoaming
 from logstore.node.shared_keys import KEYS, NodeSharedKeys
 from logstore.protocols.house import House, Work
@@ -276,7 +276,7 @@ class NodeCluster:
     async def _channels(self) -> None:
         channels, rules = self._store.channels, self._store.directory.config.channels
         if rules:
-            channels.keep(rules, self.topics)
+            channels.keep(rules, self.topics, catch_up)
         opening = [
             self._told(partial(self.topics.begin_open, CHANNELS.name, number))
             for number in range(CHANNELS.partitions)

@@ -9,11 +9,18 @@ from functools import partial
 from typing import Final
 
 from logstore.broker.channel import Channels
+from logstore.cluster.cluster_log import ClusterLog
 from logstore.cluster_topics import ClusterTopics
 from logstore.errors import LogstoreError, UnknownTopic
 from logstore.log import Log
 
 AGAIN_S: Final = 1.0  # until a log that could not be opened is tried again
+
+
+def catch_up(log: Log) -> None:
+    """As the ``catch_up`` of Channels.keep."""
+    if isinstance(log, ClusterLog):
+        log.catch_up()
 
 
 class NodeHistories:

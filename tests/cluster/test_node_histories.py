@@ -9,7 +9,7 @@ from logstore.broker.channel import Channels
 from logstore.broker.unsafe import Unsafe
 from logstore.cluster_topics import ClusterTopics
 from logstore.errors import ClusterUnreachable, LogFailed, OffsetAboveEnd
-from logstore.node.histories import AGAIN_S, NodeHistories
+from logstore.node.histories import AGAIN_S, NodeHistories, catch_up
 from logstore.settings import ChannelRule
 
 RULE = ChannelRule("kept.*", 3_600_000)
@@ -29,7 +29,7 @@ class Subscribed(OneNode):
         self.seen = ClusterTopics(self.client, self.wait_for, lambda: self.may_wait, lambda: NOW_MS)
         self.wait_for(self.client.begin_start)
         self.channels = Channels()
-        self.channels.keep([RULE], self.seen)
+        self.channels.keep([RULE], self.seen, catch_up)
         self.channels.attach(self.soon)
         self.histories = NodeHistories(
             self.channels, self.seen, lambda s, call: self.call_at(self.now() + s, call)
@@ -80,6 +80,18 @@ def test_what_was_there_before_somebody_came_does_not_come_to_them(node):
     node.append(b"2")
     later.pass_time(1)
     assert later.got() == [b"2"]
+
+
+def test_who_goes_on_at_another_node_is_not_told_that_nothing_stands_there(node):
+    """It may have fetched less than the node where he was."""
+    for it in (b"2", b"3"):
+        node.topics.get("kept.1").append(it)
+    history = node.channels.history(b"kept.1")
+    assert history.log.end == 1
+    assert history.read(history.place(2), 1 << 20, wait=True).records[0].value == b"3"
+    assert history.read(history.place(3), 1 << 20, wait=True) == ([], 3)
+    with pytest.raises(OffsetAboveEnd):
+        history.place(4)
 
 
 def test_a_history_that_another_node_creates_comes_from_its_start(node):
