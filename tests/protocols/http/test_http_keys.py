@@ -95,6 +95,17 @@ def test_who_may_have_been_taken_over_answers_nothing_before_that_is_known(metho
     assert of(peer.out(), method, path)[0] == 200
 
 
+def test_a_request_that_ends_before_that_is_known_is_forgotten():
+    door = ApartDoor()
+    door.own(0)
+    door.standing.sure = False
+    for _ in range(2):
+        peer = peer_of(door)
+        assert say(peer, "GET", "/0/a") == b""
+        peer.session.close()
+    assert not any(door.keys._doubting.values())
+
+
 def test_a_part_at_a_time_by_pattern_and_kind(door):
     peer = peer_of(door)
     found, cursor = [], ""

@@ -239,7 +239,9 @@ def _when_free(
     elif keys.loading:
         call.fail(Fault(UNAVAILABLE, "keys are still read from disk"))
     elif not keys.is_sure(number):
-        keys.when_sure(number, lambda: _again(door, call, number, then, without))
+        again = partial(_again, door, call, number, then, without)
+        keys.when_sure(number, again)
+        call.at_end(partial(keys.unasked, again))
     elif not keys.held_up(call, lambda: _again(door, call, number, then, without)):
         call.attempt(lambda: then(keys))
 
