@@ -49,7 +49,9 @@ class Timeouts:
         """Return the consumers that have held a message too long."""
         found = []
         for consumer, sent in self._had.items():
-            timeout_ms = self._of(consumer) or 0
+            timeout_ms = self._of(consumer)
+            if timeout_ms is None:  # a policy that gave it one is gone
+                continue
             oldest = None
             while sent and sent[0][0] + timeout_ms <= now_ms:
                 if oldest is None:

@@ -341,6 +341,18 @@ def test_consumers_have_messages_as_long_as_a_policy_says(node):
     assert queue.ready == 1
 
 
+def test_consumers_have_messages_for_ever_again_once_a_policy_is_gone(node):
+    queue = node.declare(b"q")
+    give(node, consumer_timeout=5000)
+    consumer = Consumer()
+    queue.subscribe(consumer)
+    node.publish(b"q", b"0")
+    change(node, removed=["p"])
+    node.later(6000)
+    assert not consumer.is_cancelled
+    assert queue.out == 1
+
+
 # Bytes, which were not counted before
 
 
