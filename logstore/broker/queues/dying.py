@@ -134,7 +134,7 @@ class DeadLetters:
         if self._commit is None:
             return False
         letters: list[DeadLetter] = []
-        with_them, size = Transaction(), held.body_bytes
+        with_them, size = Transaction(held), held.body_bytes
         for offset, _ in _one_by_one(_Part(lane, first, bits, reason)):
             record = self._stock.record(lane, offset)
             if record is None:
@@ -272,7 +272,11 @@ class DeadLetters:
                 self._steps.append(step)
 
     def _retain(self, parts: list[_Part], now_ms: int) -> None:
-        if not self._leaving:
+        if self._leaving:
+            return
+        if self._limits.dead_letter_exchange is None:  # it was there when they were sent
+            self._drop(parts)
+        else:
             self._retained += [(now_ms + RETRY_MS, part) for part in parts]
 
     def _drop(self, parts: list[_Part]) -> None:
