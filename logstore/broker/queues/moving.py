@@ -112,17 +112,28 @@ class _Moving:
             return
         try:
             chunks = queue.take_out(min(self._left, STEP_MAX))
+            if not chunks and self._comes:
+                self._watch()
+                chunks = queue.take_out(min(self._left, STEP_MAX))  # it may have come before that
         except LogstoreError as error:
+            self._stop_watching()
             self._end(error)
             return
+        if not chunks and self._comes:
+            return  # its news have it looked at again
+        self._stop_watching()
         if chunks:
             self._send([it for chunk in chunks for it in self._taken(chunk)])
-        elif queue.stock.cold or (queue.stock.unsafe and queue.ready):
-            self._watch()
         elif queue.stock.more:
             self._soon()
         else:
             self._end(queue.unreadable)  # or others have taken them
+
+    @property
+    def _comes(self) -> bool:
+        """Whether messages must first be read or synced, or their lane opened."""
+        stock = self._queue.stock
+        return stock.cold or (stock.unsafe and self._queue.ready > 0)
 
     def _taken(self, chunk: Chunk) -> list[_Taken]:
         found = []
@@ -140,10 +151,18 @@ class _Moving:
         return found
 
     def _watch(self) -> None:
-        """Repeat the step once a log has news."""
+        """Repeat the step once a log has news, or a lane is open."""
         self._waits = True
         logs = [lane.log for lane in self._queue.stock.order if lane.log is not None]
         self._watches = [log.watch(self._wake) for log in logs]
+        if self._queue.stock.busy:
+            self._queue.stock.when_still(self._wake)
+
+    def _stop_watching(self) -> None:
+        self._waits = False
+        watches, self._watches = self._watches, []
+        for stop in watches:
+            stop()
 
     def _wake(self) -> None:
         """Schedule a look. Called from any thread."""
@@ -151,10 +170,7 @@ class _Moving:
 
     def _look(self) -> None:
         if self._waits:
-            self._waits = False
-            watches, self._watches = self._watches, []
-            for stop in watches:
-                stop()
+            self._stop_watching()
             self._step()
 
     def _send(self, taken: Sequence[_Taken]) -> None:

@@ -245,3 +245,38 @@ def test_after_a_crash_a_message_is_in_one_of_the_two(lives, turns):
         node.turn()
     node = lives.kill()
     assert sorted(taken(node, b"from") + taken(node, b"to"), key=int) == sent
+
+
+def test_what_becomes_safe_before_its_log_is_watched_is_moved(node):
+    """The thread that syncs is ahead of the move that waits for it."""
+    for name in (b"from", b"to"):
+        node.declare(name)
+    queue = node.vhost.queue(b"from")
+    node.publish(b"from", b"0")
+    node.get(b"from")
+    lane = queue.stock.lanes[0]
+    lane.log = late = _SafeOnceWatched(lane.log)
+    node.publish_soon(b"from", b"1")
+    found = []
+    moving.move(node.vhost, queue, TO, None, found.append)
+    assert late.watched
+    node.run(until=lambda: found)
+    assert (found[0].moved, node.bodies(b"to")) == (1, [b"1"])
+
+
+class _SafeOnceWatched:
+    """A log that shows what is safe as late as possible."""
+
+    def __init__(self, log):
+        self._log = log
+        self.safe = log.safe
+        self.watched = False
+
+    def __getattr__(self, name):
+        return getattr(self._log, name)
+
+    def watch(self, wake):
+        self._log.wait(self._log.end)
+        self.safe = self._log.safe
+        self.watched = True
+        return self._log.watch(wake)
