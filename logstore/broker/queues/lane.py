@@ -285,7 +285,7 @@ class Lane:
         assert self.log is not None
         parked, self.parked = self.parked, []
         self.parked_messages = 0
-        unneeded = 0
+        unneeded, before = 0, self.stuck_bytes
         for it in parked:
             if it.held:
                 unneeded += 0 if self._put_held(it) else it.body_bytes
@@ -296,7 +296,7 @@ class Lane:
                 self._put(it)
             except LogstoreError as error:
                 self._refuse(it, error)
-        return sum(len(it.batch.data) for it in parked) - self.stuck_bytes, unneeded
+        return sum(len(it.batch.data) for it in parked) + before - self.stuck_bytes, unneeded
 
     def give_up(self, error: LogstoreError | None) -> int:
         """Drop the parked batches; return their bytes. Without an error they are not needed any

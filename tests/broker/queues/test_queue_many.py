@@ -4,13 +4,14 @@ import os
 import tracemalloc
 
 import pytest
-from queue_parts import Consumer
+from queue_parts import Commit, Consumer
 
 from logstore.broker.queues import holding, lane_logs, publishing
 from logstore.broker.queues import vhost as vhost_file
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.queues import Queues
 from logstore.broker.routing.arguments import Arguments
+from logstore.errors import StorageFull
 
 MANY = 150
 BYTES_EACH = 4000  # so that 10,000 of them take less than 60 MB, with what is around them
@@ -91,6 +92,32 @@ def test_what_goes_to_many_queues_is_appended_some_at_a_time_and_in_order(node, 
     for name in names[:-1]:
         assert node.bodies(name) == [b"1", b"3"]
     assert node.bodies(names[-1]) == [b"1", b"2", b"3"]
+
+
+def test_copies_behind_what_had_no_room_are_counted_as_waiting_until_they_do_not(
+    node, few, monkeypatch
+):
+    node.exchange(b"x", "fanout")
+    names = [b"q%d" % n for n in range(8)]
+    for name in names:
+        node.declare(name)
+        node.bind(b"x", name)
+    node.publish(b"", b"0", exchange=b"x")
+    lane = node.vhost.queue(names[-1]).stock.lanes[0]
+    commit = Commit(node)
+    commit.publish(names[-1], b"1")
+    with monkeypatch.context() as full:
+
+        def append(batch):
+            raise StorageFull("no space left")
+
+        full.setattr(lane.log, "append", append)
+        assert commit.end() is None
+    assert lane.stuck
+    assert node.queues.logs.parked_bytes > 0
+    node.publish(b"", b"2", exchange=b"x")
+    assert (lane.stuck, node.queues.logs.parked_bytes) == ([], 0)
+    assert node.bodies(names[-1]) == [b"0", b"1", b"2"]
 
 
 def test_queues_that_wait_for_their_copy_can_be_purged_and_deleted(node, few, tmp_path):
