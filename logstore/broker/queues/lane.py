@@ -189,7 +189,7 @@ class Lane:
         self.windows = windows
         self._stop: Wake | None = None
         self._told = -1  # where damage was told of last
-        self.damaged = False  # its head can't be read, and won't be
+        self.damaged = False  # what was to be read last, as a rule its head, never can be
 
     # Its log
 
@@ -411,7 +411,7 @@ class Lane:
         assert self.log is not None
         self._tell(offset, error)
         following = self.log.following(offset)
-        if following is None:
+        if following is None or self.settlement.is_out(offset):
             return None
         # Taken and never settled: it is out until the log is mended, and is not lost sight of.
         self.settlement.take_between(offset, following)

@@ -365,6 +365,33 @@ def test_deleting_the_source_sends_what_was_dying(node, dead):
     assert node.bodies(b"dead") == [b"1"]
 
 
+@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_dying_message_that_is_damaged_keeps_no_other_from_going(node, dead, deleted, more):
+    queue = node.declare(b"q", **DLX)
+    node.publish(b"q", b"0")
+    lane = queue.stock.lanes[0]
+    lane.log.roll()
+    for n in range(1, 2 + more):
+        node.publish(b"q", b"%d" % n)
+    channel = Channel()
+    for _ in range(2):
+        node.get(b"q", channel, no_ack=False)
+    with open(lane.log.chain.segment(0).path, "r+b") as file:
+        file.seek(70)
+        file.write(b"\xff\xff")
+    node.queues.windows.drop(lane)
+    channel.reject(0, multiple=True)
+    if deleted:
+        node.delete(b"q")
+    node.run()
+    assert node.bodies(b"dead") == [b"1"]
+    assert (queue.dying, node.queues.on_the_way) == (0, False)
+    if not deleted:
+        assert queue.out == 1  # it is not lost sight of
+        assert node.bodies(b"q") == [b"2"] * more
+
+
 def test_an_internal_exchange_takes_dead_letters(node):
     from logstore.broker.routing.exchange import ExchangeFacts
 
