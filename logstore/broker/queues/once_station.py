@@ -185,7 +185,7 @@ class OnceStation:
             passing, held = coming
             if intake.held is None:
                 _wait(passing, intake.waiting)
-            elif held is not intake.held:
+            elif held is None or held.whole is not intake.held.whole:
                 intake.held.ahead.append(lambda waiting: self._wait_for(it, passing, waiting))
             return True
         with self._window.lock:
@@ -214,7 +214,7 @@ class OnceStation:
         if self._vhost.uncounted(routes.values()) is not None:
             intake.refuse(going, Refused(NOT_OPEN))  # publishers wait until it is
             return
-        held, left = Transaction(), list(going)
+        held, left = Transaction(intake.held), list(going)
         unrouted: set[int] = set()
         while left:
             run = [(routes[n], Waited(keys[n], bodies[n], framed[n])) for n in left]

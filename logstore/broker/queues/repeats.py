@@ -145,7 +145,7 @@ class QueueRepeats:
             _until_safe(*found, waiting)
         elif held is None:
             self._wait(it, waiting)
-        elif coming is None or coming.held is not held:
+        elif coming is None or coming.held is None or coming.held.whole is not held.whole:
             held.ahead.append(lambda ahead: self._wait(it, ahead))
         return True
 

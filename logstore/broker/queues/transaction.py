@@ -130,10 +130,13 @@ class Transaction:
 
     __slots__ = (
         "ahead", "body_bytes", "commits", "commits_at", "endings", "entries", "first", "in_hand",
-        "parts", "refused", "remembered",
+        "parts", "refused", "remembered", "whole",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, within: "Transaction | None" = None) -> None:
+        """``within``: the transaction that this one is to join."""
+        # What joins it waits for none of its other parts, which come together with it.
+        self.whole: Transaction = self if within is None else within.whole
         self.ahead: list[Ahead] = []  # called when it begins
         self.parts: list[Part] = []
         self.entries: list[Entry] = []

@@ -1,7 +1,7 @@
 """Exchanges that send each message on once: by RabbitMQ's plugin's rules, and after every kill."""
 
 import pytest
-from queue_parts import Channel, Lives, props
+from queue_parts import Channel, Commit, Lives, props
 
 from logstore.broker.deduplication import deduplication
 from logstore.broker.policies import Policy
@@ -558,3 +558,26 @@ def test_of_an_exchange_that_goes_while_a_message_passes_the_journal_keeps_nothi
     node.publish(b"q", b"2")
     assert node.bodies(b"q") == [b"2"]
     assert node.queues._notes.exchanges() == []
+
+
+def test_what_comes_by_the_exchange_and_past_it_within_one_commit_is_stored_once(node):
+    node.declare(b"q", message_deduplication=True)
+    once(node, b"x", b"q")
+    node.bind(b"x", b"q", b"key")
+    commit, headers = Commit(node), {"x-deduplication-header": "a"}
+    commit.publish(b"key", b"1", exchange=b"x", headers=headers)
+    commit.publish(b"q", b"2", headers=headers)
+    assert commit.end() is None
+    assert node.bodies(b"q") == [b"1"]
+
+
+def test_dead_letters_of_one_id_pass_once_within_one_commit(node, queues):
+    dying = node.declare(b"dying", dead_letter_exchange="x")
+    node.publish(b"dying", b"1", b"2", headers={"x-deduplication-header": "a"})
+    channel, commit = Channel(), Commit(node)
+    for tag in (1, 2):
+        node.get(b"dying", channel, no_ack=False)
+        group = channel.unacked.ack(tag)
+        assert group.queue.reject_with(group, commit.held)
+    assert commit.end() is None
+    assert ([node.bodies(it) for it in queues], dying.out) == ([[b"1"], [b"1"]], 0)

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from queue_parts import Channel, Lives, props
+from queue_parts import Channel, Commit, Lives, props
 
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.transaction import Transaction
@@ -423,3 +423,34 @@ def test_repeats_of_a_queue_that_is_deleted_meanwhile_are_confirmed(node):
     node.run(until=lambda: first.waiting.settled() and again.waiting.settled())
     assert first.waiting.failed is None
     assert again.waiting.failed is None
+
+
+# Within one transaction
+
+
+def rejected_with(commit, channel, *tags):
+    for tag in tags:
+        group = channel.unacked.ack(tag)
+        assert group.queue.reject_with(group, commit.held)
+
+
+def test_dead_letters_of_one_id_that_come_with_one_commit_are_one(node, queue):
+    dying = node.declare(b"dying", dead_letter_exchange="", dead_letter_routing_key="q")
+    send(node, b"1", b"2", key=b"dying")
+    channel, commit = Channel(), Commit(node)
+    for _ in range(2):
+        node.get(b"dying", channel, no_ack=False)
+    rejected_with(commit, channel, 1, 2)
+    assert commit.end() is None
+    assert (node.bodies(b"q"), dying.out) == ([b"1"], 0)
+
+
+def test_a_dead_letter_with_the_id_of_what_its_commit_brings_is_a_repeat(node, queue):
+    dying = node.declare(b"dying", dead_letter_exchange="", dead_letter_routing_key="q")
+    send(node, b"1", key=b"dying")
+    channel, commit = Channel(), Commit(node)
+    node.get(b"dying", channel, no_ack=False)
+    commit.publish(b"q", b"0", headers={"x-deduplication-header": "a"})
+    rejected_with(commit, channel, 1)
+    assert commit.end() is None
+    assert (node.bodies(b"q"), dying.out) == ([b"0"], 0)
