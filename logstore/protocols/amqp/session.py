@@ -517,7 +517,7 @@ class AmqpSession:
         """Let queues that found no room continue: everything is sent."""
         if self.starved:
             self.starved = False
-            for channel in self.channels.values():
+            for channel in list(self.channels.values()):
                 channel.wake_queues()
 
     def _end_read(self) -> None:

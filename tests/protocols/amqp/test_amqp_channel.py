@@ -45,6 +45,20 @@ def test_what_is_fetched_for_a_channel_that_was_closed_meanwhile_goes_back(door,
     assert (queue.ready, queue.out) == (1, 0)
 
 
+def test_a_channel_may_end_while_all_are_given_more(door, peer, monkeypatch):
+    """A queue of several nodes gives up a fetch that has waited for long when it is woken."""
+    peer.ask(declare())
+    queue, asked = door.node.queues.vhosts[b"/"].queue(b"q"), []
+    peer.ask(consume())
+    monkeypatch.setattr(queue, "get", lambda channel, no_ack, then: asked.append(then))
+    peer.send(get(), methods.ChannelClose(200, "", 0, 0))
+    monkeypatch.setattr(queue, "wake", lambda: asked.pop()(None) if asked else None)
+    peer.session.starved = True
+    peer.flush()
+    door.run()
+    assert [type(it) for it in peer.methods()] == [methods.BasicGetEmpty, methods.ChannelCloseOk]
+
+
 # Declaring
 
 V = "in vhost '/'"
