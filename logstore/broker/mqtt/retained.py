@@ -10,6 +10,7 @@ A new subscription traverses them with a ``Cursor``, as fast as the connection t
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from logstore.broker.mqtt.filters import is_topic
@@ -142,7 +143,7 @@ class Retained:
         log = topic.partition(0)
         at, upto = log.start, log.end  # what comes from now on is known
         while at < upto and generation == self.generation:
-            before = at
+            before, safe = at, log.safe
             try:
                 for chunk in chunks(
                     log, (RETAINED_TOPIC, 0), at, self._damaged,
@@ -158,9 +159,10 @@ class Retained:
             except OffsetBelowStart:
                 at = log.start
             if at == before:  # it was appended, and is not safe yet
-                yield lambda go_on: self._news(log, go_on)
+                yield partial(self._news, log, safe)
 
-    def _news(self, log: Log, go_on: Callable[[object], object]) -> None:
+    def _news(self, log: Log, safe: int, go_on: Callable[[object], object]) -> None:
+        """Wait until more is safe than there was. This is a ``Wait``."""
         stop: list[Callable[[], None]] = []
 
         def woken() -> None:
@@ -170,6 +172,8 @@ class Retained:
 
         stop.append(log.watch(lambda: _nothing(self._soon(woken))))
         log.sync_soon()
+        if log.safe > safe:  # its news came before it was watched
+            self._soon(woken)
 
     def _read(self, record: Record) -> None:
         topic = record.key

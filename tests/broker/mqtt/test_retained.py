@@ -151,6 +151,22 @@ def test_none_is_given_before_it_is_safe_and_who_has_asked_last_is_woken(keeper,
     assert everything(cursor) == [(b"a", b"1", 0, None)]
 
 
+def test_what_becomes_safe_before_its_log_is_watched_is_read_at_a_start(keeper, monkeypatch):
+    """The thread that syncs is ahead of the start that waits for it."""
+    log = keeper.topics.topic(RETAINED_TOPIC).partition(0)
+    monkeypatch.setattr(log, "sync_soon", lambda **_: None)
+    keeper.keep(b"a", b"1", synced=False)
+    watch = log.watch
+
+    def watch_late(wake):
+        log.wait(log.end)
+        return watch(wake)
+
+    monkeypatch.setattr(log, "watch", watch_late)
+    keeper.begin()
+    assert keeper.found(b"a") == [(b"a", b"1", 0, None)]
+
+
 def test_what_is_published_under_way_is_not_given_twice_and_not_before_what_came_earlier(keeper):
     for name in (b"a", b"b", b"c"):
         keeper.keep(name, b"1")
