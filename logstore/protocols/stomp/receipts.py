@@ -141,6 +141,8 @@ class Receipts:
         run.waiting, run.refused = waiting, refused
         if run.ids or self._unwatched >= UNWATCHED_MAX:
             self._watch()
+        elif self:  # it has waited, and a receipt behind it waits for it
+            run.watch(self._wake)
         else:
             self._unwatched += 1
 

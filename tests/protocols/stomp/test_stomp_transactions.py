@@ -341,6 +341,20 @@ def test_while_the_disk_is_short_messages_wait_and_acks_do_not(door, peer):
     assert sorted(it.command for it in peer.got()) == ["MESSAGE", "RECEIPT"]
 
 
+@pytest.mark.parametrize("command", ["DISCONNECT", "BEGIN"])
+def test_a_receipt_behind_messages_that_waited_is_given_when_they_are_safe(door, peer, command):
+    peer.publish("/queue/a", b"1", receipt="ok")
+    door.run()
+    peer.got()
+    door.door.alarm.block("low on disk")
+    peer.publish("/queue/a", b"2")  # without a receipt of its own
+    peer.send(command, {"transaction": "t", "receipt": "r"})
+    assert peer.got() == []
+    door.door.alarm.block("")
+    door.run()
+    assert [(it.command, it["receipt-id"]) for it in peer.got()] == [("RECEIPT", "r")]
+
+
 @pytest.mark.long
 def test_one_that_sends_on_while_it_may_not_is_not_read_from(door, peer):
     door.door.alarm.block("low on disk")
