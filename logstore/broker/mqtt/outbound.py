@@ -97,9 +97,9 @@ class Outbound:
     """The unacknowledged messages of one session. A ``Channel`` of queues."""
 
     __slots__ = (
-        "_again", "_average", "_counted", "_counts", "_crowded", "_holds", "_seen",
-        "_starved", "_told", "_unserved", "_watched", "exact", "line", "name", "outlets", "pids",
-        "retired", "soon", "unacked", "window",
+        "_again", "_average", "_counted", "_counts", "_crowded", "_first", "_full", "_holds",
+        "_seen", "_starved", "_told", "_unserved", "_watched", "exact", "line", "name", "outlets",
+        "pids", "retired", "soon", "unacked", "window",
     )  # fmt: skip
 
     def __init__(
@@ -130,6 +130,8 @@ class Outbound:
         self._counted = 0  # packet ids whose memory was told
         self._average = MESSAGE_BYTES
         self._starved = False  # a queue had more than there was room for
+        self._full = False  # a queue has found no room in the window
+        self._first = 0  # the outlet whose queue goes on first then, in rotation
         # Packet ids of messages to send again before any other; None: there are none.
         self._again: deque[int] | None = None
         self._watched: Callable[[], object] | None = None  # a log that is read for that
@@ -150,7 +152,9 @@ class Outbound:
             return 0
         window = min(self.window, FEW if self._crowded() else self.pids.most)
         # Some may be settled although their client does not know it yet.
-        return window - max(len(self.unacked), len(self.pids))
+        room = window - max(len(self.unacked), len(self.pids))
+        self._full = self._full or room <= 0
+        return room
 
     def can_take(self) -> int:
         """As ``Subscription.can_take``, for all outlets."""
@@ -262,6 +266,7 @@ class Outbound:
         found = self.unacked.drain_consumer(outlet)
         if found:
             self._forget_settled()
+            self._make_room()
         return found
 
     def serve(self) -> bool:
@@ -415,6 +420,7 @@ class Outbound:
         ranges, unknown = self.pids.free_all(pids)
         self._counts.unknown_acks += unknown
         self._count()
+        self._make_room()  # before the queues do it that messages are settled of
         for first, last in ranges:
             self._settle(first, last)
         if self._again is not None:
@@ -424,6 +430,7 @@ class Outbound:
         """End exchanges of QoS 2, and settle their messages within the transaction ``held``."""
         ranges, unknown = self.pids.free_all(pids)
         self._counts.unknown_acks += unknown
+        self._make_room()
         for first, last in ranges:
             for delivered in self._taken_out(first, last):
                 if not delivered.queue.gone:
@@ -431,6 +438,14 @@ class Outbound:
                     delivered.queue.count_acked(delivered)
         if self._again is not None:
             self.soon(self.go_on)
+
+    def _make_room(self) -> None:
+        """Let all queues go on, each time another one first: the window is of all of them."""
+        if self._full and (count := len(self.outlets)) > 1:
+            self._first = first = (self._first + 1) % count
+            for outlet in (*self.outlets[first:], *self.outlets[:first]):
+                outlet.queue.wake()
+        self._full = False
 
     def _settle(self, first: int, last: int) -> None:
         for delivered in self._taken_out(first, last):

@@ -148,3 +148,25 @@ def test_a_very_long_filter_has_a_queue_of_its_own(node):
     node.subscribe(session, *filters)
     node.send(b"x" * 300, b"1")
     assert line.bodies == [b"1"]
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+@pytest.mark.parametrize("other", [b"$share/g/b", b"b"])
+def test_room_in_the_window_is_for_all_queues_of_a_session_in_turn(node, other, qos):
+    session, _, line = node.come(window=1)
+    for it in (b"$share/g/a", other):
+        node.subscribe(session, it, qos=qos)
+    node.send(b"a", b"1", qos=qos)
+    node.send(b"b", b"2", qos=qos)
+    node.send(b"a", b"3", b"4", qos=qos)
+    for _ in range(3):
+        last = pids(line)[-1:]
+        if qos == 1:
+            node.ack(session, *last)
+        else:
+            session.exact.received(last)
+            node.run()
+            session.exact.completed(last)
+            node.run()
+    assert sorted(line.bodies) == [b"1", b"2", b"3", b"4"]
+    assert line.bodies != [b"1", b"3", b"4", b"2"]  # each has its turn
