@@ -190,6 +190,27 @@ def test_damage_does_not_keep_a_queue_with_a_limit_in_bytes_from_being_opened(li
     assert found == numbers(*range(batch))
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_one_that_is_damaged_and_to_be_sent_again_is_told_from_one_to_be_read(node, more):
+    """Also where later segments can be read: its consumer would wait for it for ever."""
+    queue = node.declare(b"q")
+    node.publish(b"q", b"0")
+    lane = queue.stock.lanes[0]
+    lane.log.roll()
+    node.publish(b"q", b"1", *numbers(2)[:more])
+    channel = Channel()
+    for _ in range(2):
+        node.get(b"q", channel, no_ack=False)
+    with open(lane.log.chain.segment(0).path, "r+b") as file:
+        file.seek(70)
+        file.write(b"\xff\xff")
+    node.queues.windows.drop(lane)
+    assert queue.again(channel.unacked.find(1)) is None
+    assert lane.damaged
+    assert queue.again(channel.unacked.find(2)).body == b"1"
+    assert not lane.damaged
+
+
 def test_a_lane_that_cannot_be_opened_fails_its_queue_alone(lives, monkeypatch):
     node = lives.node
     for name in (b"bad", b"good"):
