@@ -2,6 +2,9 @@
 
 import heapq
 from collections.abc import Callable
+from typing import Final
+
+STALE_MAX: Final = 64  # entries that are not valid any more, beside as many as there are groups
 
 
 class Timetable:
@@ -40,3 +43,6 @@ class Timetable:
             heapq.heappush(self._heap, (at_ms, name))
             if self._heap[0] == (at_ms, name):
                 self._told(at_ms)
+            if len(self._heap) > 2 * len(self._at_ms) + STALE_MAX:
+                self._heap = [(its_ms, it) for it, its_ms in self._at_ms.items()]
+                heapq.heapify(self._heap)
