@@ -106,7 +106,7 @@ class Stock:
         if not self.sizing or self._sizing is not None:
             return
         self._out_bytes = {}
-        self.ready_bytes = sum(it.body_bytes for lane in self.order for it in lane.stuck)
+        self.ready_bytes = self._stuck_bytes
         self._sizing = Sizing(self.order, self._logs, self._counted, self._all_counted)
         self._sizing.begin()
 
@@ -319,6 +319,11 @@ class Stock:
     def stuck(self) -> bool:
         """Whether the disk was too full for messages of a transaction."""
         return any(lane.stuck for lane in self.order)
+
+    @property
+    def _stuck_bytes(self) -> int:
+        """The bytes of their bodies."""
+        return sum(it.body_bytes for lane in self.order for it in lane.stuck)
 
     def unstick(self) -> None:
         """Retry the appends for which the disk was too full."""
@@ -621,7 +626,7 @@ class Stock:
                 self.settled.remove(lane.number, gone, lane.log.start)
         if self.in_order is not None:
             self.in_order.purged()
-        self.ready_bytes = 0
+        self.ready_bytes = self._stuck_bytes
         return total
 
     def record(self, lane: Lane, offset: int) -> Record | None:

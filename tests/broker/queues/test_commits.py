@@ -332,6 +332,28 @@ def test_a_full_disk_delays_what_is_brought_and_no_other_queue(lives):
     assert all_bodies(node, b"a", b"b") == [[b"0", b"1"], [b"0", b"2"]]
 
 
+def test_a_purge_while_the_disk_is_full_leaves_what_is_to_come_counted(node, monkeypatch):
+    queue = node.declare(b"q", max_length_bytes=1000)
+    node.publish(b"q", b"x" * 10)
+    commit = Commit(node)
+    commit.publish(b"q", b"x" * 100)
+    [lane] = queue.stock.order
+    with monkeypatch.context() as full:
+
+        def append(batch):
+            raise StorageFull("no space left")
+
+        full.setattr(lane.log, "append", append)
+        assert commit.end() is None
+        purged = []
+        queue.purge(purged.append)
+        node.run(until=lambda: purged)
+        assert (purged, queue.stock.ready_bytes) == ([1], 100)
+    node.later(1000)
+    assert node.bodies(b"q") == [b"x" * 100]
+    assert queue.stock.ready_bytes == 0
+
+
 def test_a_kill_while_the_disk_is_full_loses_nothing_of_a_commit(lives):
     lives.close()
     disk = FullDisk()
