@@ -280,8 +280,8 @@ class DeadLetters:
             self._retained += [(now_ms + RETRY_MS, part) for part in parts]
 
     def _drop(self, parts: list[_Part]) -> None:
-        self.dropped += len(parts)
         for part in parts:
+            self.dropped += part.bits.bit_count()
             self._stock.settle(part.lane.number, part.first, part.bits)
 
     def _move(self, held: Transaction, going: list[_Part], moved: list[_Part], now_ms: int) -> None:

@@ -307,19 +307,20 @@ def test_dead_letters_that_fail_on_their_way_go_when_the_exchange_did(node, monk
     node.declare(b"dead")
     queue = node.declare(b"q")
     give(node, dead_letter_exchange="", dead_letter_routing_key="dead")
-    node.publish(b"q", b"0")
+    node.publish(b"q", *numbers(0, 1))
     channel = Channel()
-    node.get(b"q", channel, no_ack=False)
+    for _ in range(2):
+        node.get(b"q", channel, no_ack=False)
     commits = []
     monkeypatch.setattr(queue.dead_letters, "_commit", lambda held, then: commits.append(then))
-    channel.reject(1)
+    channel.reject(0, multiple=True)
     node.run()
     change(node, removed=["p"])
-    assert queue.out == 1
+    assert queue.out == 2
     [then] = commits
     then(StorageFull("no space left"))
     node.run()
-    assert (queue.out, len(queue.dead_letters), queue.dead_letters.dropped) == (0, 0, 1)
+    assert (queue.out, len(queue.dead_letters), queue.dead_letters.dropped) == (0, 0, 2)
 
 
 def test_a_delivery_limit_is_set_for_quorum_queues(node):
