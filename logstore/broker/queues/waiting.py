@@ -198,8 +198,18 @@ def stations(desk: "Desk") -> list[tuple[bytes, int]]:
         return [station_of(vhost, it) for it in names]
 
     for station in desk.do(look):
-        known: list[LogstoreError | None] = []
-        desk.do(lambda vhost, station=station, known=known: station.when_known(known.append))  # type: ignore[misc]
-        desk.wait(lambda known=known: known)  # type: ignore[misc]
+        _until_known(desk, station)
         found.append((station.name, station.waiting))
     return found
+
+
+def _until_known(desk: "Desk", station: "DelayedStation") -> None:
+    """Wait until it is known what waits at the exchange, or that it can't be read."""
+    known: list[LogstoreError | None] = []
+
+    def told(error: LogstoreError | None) -> None:
+        known.append(error)
+        desk.poke()
+
+    desk.do(lambda _: station.when_known(told))
+    desk.wait(lambda: known)

@@ -582,3 +582,28 @@ def test_an_index_that_cannot_be_read_is_tried_again(lives, monkeypatch):
         node.later(1000)
     assert not failing
     assert len(node.bodies(b"q")) == 1500
+
+
+class _Desk:
+    """As in a server: a call that waits looks again only if it is woken."""
+
+    def __init__(self, node):
+        self.node = node
+        self.woken = 0
+
+    def do(self, call):
+        return call(self.node.vhost)
+
+    def poke(self):
+        self.woken += 1
+
+    def wait(self, ready):
+        while not ready():
+            before = self.woken
+            self.node.run(until=lambda: not station(self.node)._knowing)
+            assert self.woken > before, "nobody wakes it"
+
+
+def test_who_asks_in_a_server_what_waits_is_woken_when_that_is_known(lives):
+    later(ready(lives.node), b"1", delay=60_000)
+    assert waiting_module.stations(_Desk(lives.again())) == [(b"later", 1)]
