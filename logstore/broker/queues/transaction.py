@@ -129,14 +129,13 @@ class Transaction:
     """One held transaction while it is put together."""
 
     __slots__ = (
-        "ahead", "body_bytes", "commits", "commits_at", "endings", "entries", "first", "in_hand",
-        "parts", "refused", "remembered", "whole",
+        "_within", "ahead", "body_bytes", "commits", "commits_at", "endings", "entries", "first",
+        "in_hand", "parts", "refused", "remembered",
     )  # fmt: skip
 
     def __init__(self, within: "Transaction | None" = None) -> None:
         """``within``: the transaction that this one is to join."""
-        # What joins it waits for none of its other parts, which come together with it.
-        self.whole: Transaction = self if within is None else within.whole
+        self._within = within
         self.ahead: list[Ahead] = []  # called when it begins
         self.parts: list[Part] = []
         self.entries: list[Entry] = []
@@ -148,6 +147,11 @@ class Transaction:
         self.first = 0  # the number of its first body, once it is told
         self.refused: LogstoreError | None = None  # why it can't happen
         self.in_hand = False  # a thread waits for it, and syncs the journal itself
+
+    @property
+    def whole(self) -> "Transaction":
+        """The transaction with all that joins it, which waits for none of its other parts."""
+        return self if self._within is None else self._within.whole
 
     def __bool__(self) -> bool:
         """Whether the transaction contains anything."""

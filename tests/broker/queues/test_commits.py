@@ -1,11 +1,14 @@
 """Held transactions over real queues: all of one happens, or nothing, and once."""
 
+import gc
+
 import pytest
 from queue_parts import Channel, Commit
 from storage_kit import FullDisk, SyncFailsDisk
 
 from logstore.broker.queues import holding
 from logstore.broker.queues.tables import arguments_of
+from logstore.broker.queues.transaction import Transaction
 from logstore.broker.routing.binding import Binding
 from logstore.errors import LogFailed, StorageFull
 
@@ -440,3 +443,10 @@ def test_what_dies_into_a_queue_that_does_not_last_is_not_settled_before_it_is_t
         node.run()
         assert all_bodies(node, b"kept", b"gone") == [numbers(0, 3), numbers(1, 2)]
         assert (queue.out, queue.dead_letters.dropped) == (0, 1)
+
+
+def test_a_transaction_is_freed_at_once_when_it_is_over():
+    """It holds bodies, which a collection of cycles may find much later."""
+    gc.collect()
+    Transaction(Transaction())
+    assert gc.collect() == 0
