@@ -215,6 +215,22 @@ def test_rules_that_are_wrong_stop_the_start(tmp_path, text, error, says):
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
 
+def test_as_many_are_read_as_are_asked_for_however_many_reads_that_takes(serve):
+    serve(topic_segment_bytes="1000")
+    one = serve.connect()
+    given = [b"%d" % n + b"x" * 600 for n in range(5)]
+    for it in given:
+        ask(one, "PUBLISH", "orders.eu", it)
+    assert entries(ask(one, "CHANNEL.READ", "orders.eu", "FROM", "0")) == given
+    assert entries(ask(one, "CHANNEL.READ", "orders.eu", "FROM", "1", "COUNT", "3")) == given[1:4]
+    large = [b"%d" % n + b"y" * 400_000 for n in range(4)]
+    for it in large:
+        ask(one, "PUBLISH", "orders.us", it)
+    found = entries(ask(one, "CHANNEL.READ", "orders.us", "FROM", "0"))
+    assert found == large[: len(found)]
+    assert 2 <= len(found) <= 3, "about a megabyte"
+
+
 def test_events_are_told_where_they_are_asked_for(serve):
     server = serve(notify="topics,segments", topic_segment_bytes="1000")
     listener, publisher = serve.connect(), serve.connect()

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from logstore.broker.history import PULL_BYTES
+from logstore.broker.history import PULL_BYTES, History, Past
 from logstore.errors import LogstoreError
 from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.command import Command
 from logstore.protocols.resp.denials import refuse_lost
 from logstore.protocols.resp.replies import array, entry
 from logstore.protocols.resp.requests import as_integer
+from logstore.records.record import Record
 from logstore.slices import Steps
 
 COUNT_DEFAULT: Final = 1000
@@ -49,6 +50,25 @@ def _options(words: Sequence[bytes]) -> tuple[int, bool] | None:
     return count, follow
 
 
+def _past(history: History, at: int, count: int) -> Past:
+    """Up to ``count`` records, about a megabyte: a log may need several reads to return them."""
+    records: list[Record] = []
+    size = 0
+    while len(records) < count and size < PULL_BYTES:
+        try:
+            past = history.read(at, PULL_BYTES - size, count - len(records), wait=True)
+        except LogstoreError:
+            if records:
+                break
+            raise
+        at = past.end
+        if not past.records:
+            break
+        records += past.records
+        size += sum(len(it.value or b"") for it in past.records)
+    return Past(records, at)
+
+
 def _read(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     options = _options(arguments[4:])
     if len(arguments) < WORDS_MIN or arguments[2].upper() != b"FROM" or options is None:
@@ -72,7 +92,7 @@ def _read(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     def read() -> tuple[bytes, int] | LogstoreError:
         """Read up to a hundred thousand records; called in a worker."""
         try:
-            past = history.read(history.place(start), PULL_BYTES, count, wait=True)
+            past = _past(history, history.place(start), count)
         except LogstoreError as error:
             return error
         return array([array(entry(record)) for record in past.records]), past.end
