@@ -16,14 +16,10 @@ from logstore.broker.queues.queue import Home
 from logstore.broker.queues.refusals import NotAmongNodes
 from logstore.broker.queues.roaming.nowhere import Nowhere
 from logstore.broker.queues.roaming.outlets import Outlets
-from logstore.broker.queues.roaming.partition import (
-    Around,
-    JournalPartition,
-    Standing,
-    Unquestioned,
-)
+from logstore.broker.queues.roaming.partition import Around, JournalPartition
 from logstore.broker.queues.roaming.queue import RoamingQueue, check
 from logstore.broker.queues.roaming.seat import Seat
+from logstore.broker.queues.roaming.served import Standing, Unquestioned
 from logstore.broker.queues.transaction import Transaction
 from logstore.counts.queues import QueueTotals
 from logstore.errors import LogstoreError
