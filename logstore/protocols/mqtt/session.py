@@ -529,6 +529,8 @@ class MqttSession:
 
     def taken_over(self) -> None:
         """As Line.taken_over."""
+        if self.mine is not None:
+            self._leave_rest(self.mine)
         self.mine = None
         self._session_gone(Broken(reasons.TAKEN_OVER, ""))  # which is no fault
 
@@ -663,15 +665,21 @@ class MqttSession:
             return
         model = self.door.model
         assert model is not None
+        self._leave_rest(mine)
+        if self.phase is Phase.ENTERING:  # it was never admitted: its will does not count
+            model.wills.give_up(mine.client)
+            graceful = True
+        model.sessions.left(mine, self, expiry_s=expiry_s, graceful=graceful)
+
+    def _leave_rest(self, mine: Session) -> None:
+        """Leave retained messages that are not in its queue to the session's next connection."""
+        model = self.door.model
+        assert model is not None
         if self.first is not None:
             left = self.first.close()
             self.first = None
             if left and mine.lasts:
                 model.unfinished[mine] = left
-        if self.phase is Phase.ENTERING:  # it was never admitted: its will does not count
-            model.wills.give_up(mine.client)
-            graceful = True
-        model.sessions.left(mine, self, expiry_s=expiry_s, graceful=graceful)
 
     def end(self, reason: str) -> None:
         """End the connection without a packet to the client. ``reason``: as Session.closed."""
