@@ -16,6 +16,12 @@ class Record(NamedTuple):
     value: bytes | None
     headers: Headers
 
+    @property
+    def content_bytes(self) -> int:
+        """The bytes of its key, value and headers."""
+        headers = sum([len(name) + len(value or b"") for name, value in self.headers])
+        return len(self.key or b"") + len(self.value or b"") + headers
+
 
 class Message(NamedTuple):
     """A message to append; without a timestamp, the appending code stamps it."""

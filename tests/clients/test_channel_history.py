@@ -231,6 +231,18 @@ def test_as_many_are_read_as_are_asked_for_however_many_reads_that_takes(serve):
     assert 2 <= len(found) <= 3, "about a megabyte"
 
 
+def test_no_more_is_read_at_once_whatever_part_of_the_records_is_large(serve):
+    server = serve()
+    one = serve.connect()
+    ask(one, "PUBLISH", "orders.eu", "first")
+    producer = confluent_kafka.Producer({"bootstrap.servers": server.address, "linger.ms": 0})
+    for n in range(6):
+        producer.produce("orders.eu", b"", headers={"h": b"%d" % n + b"x" * 300_000})
+        assert producer.flush(DEADLINE_S) == 0
+    found = entries(ask(one, "CHANNEL.READ", "orders.eu", "FROM", "1"))
+    assert 1 <= len(found) < 6
+
+
 def test_events_are_told_where_they_are_asked_for(serve):
     server = serve(notify="topics,segments", topic_segment_bytes="1000")
     listener, publisher = serve.connect(), serve.connect()

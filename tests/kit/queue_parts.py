@@ -45,6 +45,13 @@ def props(headers=None, **given):
     return properties.write(properties.Properties(headers=headers, **given))
 
 
+def spoil(path, at=70):
+    """Change two bytes of a file: with ``at`` as it is, of its first batch."""
+    with open(path, "r+b") as file:
+        file.seek(at)
+        file.write(b"\xff\xff")
+
+
 class Channel:
     """An AMQP channel as queues see it."""
 

@@ -346,8 +346,7 @@ class _Letters:
             return
         copied = record if step.copies else None
         if copied is not None:
-            headers = sum(len(name) + len(value or b"") for name, value in copied.headers)
-            self._bytes += len(copied.value or b"") + len(copied.key or b"") + headers
+            self._bytes += copied.content_bytes
         bare = letter_of(death, step.origin, None, path)
         self._bare.append(bare)
         self._letters.append(bare if copied is None else letter_of(death, step.origin, copied))

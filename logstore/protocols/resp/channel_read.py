@@ -65,7 +65,7 @@ def _past(history: History, at: int, count: int) -> Past:
         if not past.records:
             break
         records += past.records
-        size += sum(len(it.value or b"") for it in past.records)
+        size += sum(it.content_bytes for it in past.records)
     return Past(records, at)
 
 

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from queue_parts import Channel, Consumer, props
+from queue_parts import Channel, Consumer, props, spoil
 
 from logstore.amqp import fields, properties
 from logstore.broker.queues.deaths import (
@@ -377,9 +377,7 @@ def test_a_dying_message_that_is_damaged_keeps_no_other_from_going(node, dead, d
     channel = Channel()
     for _ in range(2):
         node.get(b"q", channel, no_ack=False)
-    with open(lane.log.chain.segment(0).path, "r+b") as file:
-        file.seek(70)
-        file.write(b"\xff\xff")
+    spoil(lane.log.chain.segment(0).path)
     node.queues.windows.drop(lane)
     channel.reject(0, multiple=True)
     if deleted:

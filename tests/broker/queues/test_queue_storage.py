@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from queue_parts import Channel, Consumer, props
+from queue_parts import Channel, Consumer, props, spoil
 from storage_kit import FullDisk, SyncFailsDisk
 
 from logstore.amqp import fields
@@ -146,9 +146,7 @@ def test_damage_in_one_queue_harms_no_other_and_is_not_acknowledged(lives, tmp_p
     lane = bad.stock.lanes[0].log.chain.directory
     lives.close()
     [path] = [os.path.join(lane, it) for it in os.listdir(lane) if it.endswith(".log")]
-    with open(path, "r+b") as file:
-        file.seek(70)
-        file.write(b"\xff\xff")
+    spoil(path)
     node = lives.open()
     assert node.bodies(b"good") == numbers(*range(3))
     assert node.get(b"bad") is None
@@ -179,9 +177,7 @@ def test_damage_does_not_keep_a_queue_with_a_limit_in_bytes_from_being_opened(li
     positions = [at for at, _ in log.chain.segment(0).walk()]
     path = log.chain.segment(0).path
     lives.close()
-    with open(path, "r+b") as file:
-        file.seek(positions[batch] + 70)
-        file.write(b"\xff\xff")
+    spoil(path, positions[batch] + 70)
     node = lives.open()
     assert node.ready(b"q") == 4
     found = []
@@ -201,9 +197,7 @@ def test_one_that_is_damaged_and_to_be_sent_again_is_told_from_one_to_be_read(no
     channel = Channel()
     for _ in range(2):
         node.get(b"q", channel, no_ack=False)
-    with open(lane.log.chain.segment(0).path, "r+b") as file:
-        file.seek(70)
-        file.write(b"\xff\xff")
+    spoil(lane.log.chain.segment(0).path)
     node.queues.windows.drop(lane)
     assert queue.again(channel.unacked.find(1)) is None
     assert lane.damaged

@@ -16,11 +16,7 @@ from logstore.broker.queues.opening import Work
 from logstore.broker.queues.pending import NO_TIME
 from logstore.broker.queues.queue import Home, Queue
 from logstore.broker.queues.roaming.queue import RoamingQueue
-from logstore.broker.queues.roaming.served import (
-    ServedHome,
-    ServedSeat,
-    Standing,
-)
+from logstore.broker.queues.roaming.served import ServedHome, ServedSeat, Standing
 from logstore.broker.queues.transaction import Holder
 from logstore.broker.queues.trimming import Trimming
 from logstore.errors import LogstoreError

@@ -496,7 +496,8 @@ class Failing(MemoryLog):
             wake()
 
 
-def test_a_lane_whose_log_has_failed_goes_on_with_another(nodes):
+def consumed_from_a_log_that_fails(nodes):
+    """Two messages are out to a consumer. Returns it, and the call by which their log fails."""
     a, b = nodes
     [queue, _] = declared(nodes)
     b.publish(b"q", b"1", b"2")
@@ -506,11 +507,21 @@ def test_a_lane_whose_log_has_failed_goes_on_with_another(nodes):
     consumer = Consumer()
     queue.subscribe(consumer)
     a.run(until=lambda: len(consumer.had) == 2)
+
+    def fail():
+        a.common.logs[lane] = log
+        failing.fail()
+
+    return consumer, fail
+
+
+def test_a_lane_whose_log_has_failed_goes_on_with_another(nodes):
+    a, b = nodes
+    consumer, fail = consumed_from_a_log_that_fails(nodes)
     consumer.channel.ack(consumer.had[0][0])
     a.run()
     consumer.forget()
-    a.common.logs[lane] = log
-    failing.fail()
+    fail()
     b.publish(b"q", b"3")
     a.run()
     assert consumer.had == []
@@ -520,17 +531,9 @@ def test_a_lane_whose_log_has_failed_goes_on_with_another(nodes):
 
 
 def test_what_was_settled_in_the_turn_in_which_a_lane_goes_on_with_another_log_stays_so(nodes):
-    a, b = nodes
-    [queue, _] = declared(nodes)
-    b.publish(b"q", b"1", b"2")
-    [(lane, log)] = a.common.logs.items()
-    a.common.logs[lane] = failing = Failing(log)
-    a.own_all()
-    consumer = Consumer()
-    queue.subscribe(consumer)
-    a.run(until=lambda: len(consumer.had) == 2)
-    a.common.logs[lane] = log
-    failing.fail()
+    a, _ = nodes
+    consumer, fail = consumed_from_a_log_that_fails(nodes)
+    fail()
     a.run()
     consumer.forget()
     consumer.channel.ack(1)
