@@ -245,13 +245,13 @@ def test_a_lane_that_cannot_be_opened_fails_its_queue_alone(lives, monkeypatch):
 
 
 def held_back(node):
-    """Have works wait until they are let go."""
+    """Have lanes wait to be opened until they are let go."""
     held = []
-    work = node.work
-    node.queues._work = lambda first, second: held.append((first, second))
+    logs, work = node.queues.logs, node.work
+    logs._work = lambda first, second: held.append((first, second))
 
     def let_go():
-        node.queues._work = work
+        logs._work = work
         while held:
             work(*held.pop(0))
 
